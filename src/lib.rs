@@ -72,6 +72,7 @@
 //! | [`mail`] | what loops and the control thread say to each other |
 //! | [`effects`], [`output`] | what services ask for; frames gathered for one write |
 //! | [`hub`], [`pool`], [`stream`] | members of topics; memory lent while bytes are in flight; bytes from and to sockets |
+//! | [`channels`], [`centrifugo`] | channels with history and presence; the protocol in which clients speak of them |
 //! | [`admission`] | who may connect, by their addresses |
 //! | [`jwt`](mod@jwt) | tokens that prove an identity |
 //! | [`certificates`], [`tls`] | the certificates of TLS, those of clients, and session tickets; its records |
@@ -111,6 +112,8 @@ pub mod inspect;
 
 pub mod mail;
 
+pub mod centrifugo;
+pub mod channels;
 pub mod effects;
 pub mod events;
 pub mod output;

@@ -12,7 +12,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,9 +85,10 @@ impl fmt::Display for ServerAddress {
 /// Why no connection to a server is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectError {
-    /// The process or the system has no descriptor, port or memory left. Another server would meet
-    /// the same.
+    /// The process or the system has no descriptor or memory left. Another server would meet the same.
     Exhausted,
+    /// The local address has no source port left for this server, or is none of this machine.
+    NoPort,
     /// This server cannot be reached.
     Failed,
 }
@@ -188,11 +189,16 @@ pub trait Poller {
 
     /// Begins to connect to a server, without waiting. Once it is [watched](Poller::watch_outbound), an
     /// event comes when the connection stands or has failed: writes give `WouldBlock` before, and an
-    /// error that is not `WouldBlock` or `Interrupted` if it has failed.
+    /// error that is not `WouldBlock` or `Interrupted` if it has failed. `local` is the address that it
+    /// comes from, of the same family; `None` leaves that to the kernel.
     ///
     /// # Errors
     /// Why no connection is under way.
-    fn connect(&mut self, server: &ServerAddress) -> Result<Self::Socket, ConnectError>;
+    fn connect(
+        &mut self,
+        server: &ServerAddress,
+        local: Option<IpAddr>,
+    ) -> Result<Self::Socket, ConnectError>;
 
     /// Begins to report under `token` when a socket from [`Poller::connect`] can be written or read.
     ///

@@ -23,6 +23,8 @@ fn accepted(key: &Key) -> String {
         Rule::Address => "IP address and port".to_owned(),
         Rule::AdminAddress => "IP address and port, path of a Unix socket, or `off`".to_owned(),
         Rule::Boolean => words(&["true", "false"]),
+        Rule::LocalAddresses => "a list of IP addresses".to_owned(),
+        Rule::Domain => "a name or an IP address".to_owned(),
         Rule::Domains => "a list of names and IP addresses, without wildcards".to_owned(),
         Rule::File => "path of a file".to_owned(),
         Rule::Folder => "path of a folder".to_owned(),

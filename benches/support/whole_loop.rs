@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -205,7 +205,7 @@ impl Poller for FarEnd {
 
     fn close_listeners(&mut self) {}
 
-    fn connect(&mut self, _: &ServerAddress) -> Result<Socket, ConnectError> {
+    fn connect(&mut self, _: &ServerAddress, _: Option<IpAddr>) -> Result<Socket, ConnectError> {
         Err(ConnectError::Failed)
     }
 

@@ -59,6 +59,7 @@ def chat(request, room):
             if text == "/quit":
                 ws.close(1000)
             elif text == "/quiet":
+                ws.send("you are not heard any more")
                 ws.detach()
             else:
                 say(room, name, text)

@@ -12,6 +12,7 @@
 //! | `by_name`, `resolver` | the choice by SNI and by signature schemes |
 //! | `challenge` | answers to challenges by HTTP, by which a certificate is got |
 //! | `clients`, `subject` | certificates of clients: whether they verify, and whom they name |
+//! | `servers` | whose certificates are taken from servers, and which one is shown to them |
 //! | `ticket_roots`, `tickets` | the secrets of session tickets, and the tickets |
 //! | `settings` | what the store is made from |
 //! | `listener` | what the handshakes of a listener go by |
@@ -25,6 +26,7 @@ mod listener;
 mod options;
 mod pair;
 mod resolver;
+mod servers;
 mod settings;
 mod store;
 mod subject;
@@ -36,6 +38,7 @@ pub use error::CertificateError;
 pub use listener::ListenerConfig;
 pub use options::{ClientCertificates, TlsVersion, UnknownSni};
 pub use pair::{Names, ServerCertificate, expiry_of};
+pub use servers::{ServerAuthorities, servers_config};
 pub use settings::{ClientAuthorities, ListenerSettings, StoreSettings};
 pub use store::{CertificateStore, CertificateView, provider};
 pub use subject::{

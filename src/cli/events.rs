@@ -20,6 +20,8 @@ use crate::jwt::SharedSecret;
 use crate::server;
 #[cfg(feature = "http-backends")]
 use crate::services::RouteId;
+#[cfg(feature = "admin")]
+use crate::services::{EventClient, Peer};
 #[cfg(feature = "http-backends")]
 use crate::upstream::{ServerSet, Upstream};
 
@@ -93,6 +95,18 @@ impl EventRoutes {
 }
 
 impl EventRoutes {
+    /// A client of any route, by what its backend was told.
+    #[cfg(feature = "admin")]
+    pub(super) fn client(&self, peer: Peer) -> Option<EventClient> {
+        #[cfg(feature = "http-backends")]
+        return self.own.values().find_map(|own| own.client(peer));
+        #[cfg(not(feature = "http-backends"))]
+        {
+            let _ = peer;
+            None
+        }
+    }
+
     /// What tells the events of each route.
     pub(super) fn by_route(&self) -> &server::EventBackends {
         &self.by_route
@@ -114,6 +128,7 @@ fn settings_of(
         upstream: known.unwrap_or_else(|| Upstream::new(upstream, ServerSet::default())),
         requests_max: events.requests_max,
         all_requests: Arc::clone(all),
+        gateway_style: events.gateway_style().map(Arc::new),
         grip: events.grip_key.as_ref().map(|key| GripSigner {
             key: SharedSecret::from_text(key.expose()),
             issuer: events.grip_iss.clone(),

@@ -11,6 +11,7 @@ use crate::config::{AdminOptions, ApiOptions, KeyChange, NEEDS_CERTIFICATE};
 use crate::control::admin::{
     DrainOrder, DrainStatus, Gateway, Readiness, ReloadReport, VersionInfo,
 };
+use crate::effects::{EventClient, Peer};
 use crate::inspect::Query;
 use crate::logging::{AccessLog, Log};
 use crate::mail::{NoReply, Reply};
@@ -84,6 +85,10 @@ impl Gateway for Operated {
 
     fn query(&self, loop_index: usize, query: Query) -> Result<(), NoReply> {
         self.server.query(loop_index, query)
+    }
+
+    fn event_client(&self, peer: Peer) -> Option<EventClient> {
+        self.reloader.running().events.client(peer)
     }
 
     fn poke(&self, loop_index: usize, reply: Reply<()>) -> Result<(), NoReply> {

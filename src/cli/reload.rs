@@ -22,7 +22,7 @@ use crate::display::debug_as_display;
 use crate::logging::Log;
 use crate::metrics::ReloadCounters;
 use crate::os::SystemClock;
-use crate::server::{self, Handle, built_in_routes};
+use crate::server::{self, Handle, UpstreamTlsError, built_in_routes};
 use crate::timer::Clock as _;
 
 /// The configuration was not taken over, and nothing has changed.
@@ -34,6 +34,9 @@ pub enum ReloadError {
     /// It is right by itself, and breaks a rule together with what stays until a restart.
     #[error("{0}; this goes by values that need a restart")]
     Kept(ConfigError),
+    /// The files of TLS to upstreams cannot be used.
+    #[error(transparent)]
+    UpstreamTls(#[from] UpstreamTlsError),
     /// What the configuration asks for cannot be begun.
     #[error("{0}")]
     Lookups(Box<dyn Error + Send + Sync>),
@@ -180,6 +183,7 @@ impl Reloader {
     fn check(&self, running: &Running) -> Result<Changes, ReloadError> {
         let (changes, config) = self.read(running)?;
         let settings = self.resolve(&config, running);
+        running.upstreams.has_new_files(&settings)?;
         // Look-ups that would be new are not begun: what they look up decides nothing here.
         let upstreams = running.upstreams.by_name();
         let events = running.events.by_route();
@@ -190,13 +194,17 @@ impl Reloader {
 
     fn take_over(&self, running: &Running) -> Result<Changes, ReloadError> {
         let (changes, config) = self.read(running)?;
-        if changes.applied.is_empty() {
+        let settings = self.resolve(&config, running);
+        let has_new_files = running.upstreams.has_new_files(&settings)?;
+        if changes.applied.is_empty() && !has_new_files {
             return Ok(changes);
         }
-        let settings = self.resolve(&config, running);
+        if changes.applied.is_empty() {
+            log::info!("reload: the files of TLS to upstreams have changed");
+        }
         let mut lookups = running.lookups.next(&settings).map_err(ReloadError::Lookups)?;
         running.acme.prepare(&settings, lookups.counters()).map_err(ReloadError::Thread)?;
-        let mut upstreams = running.upstreams.next(&settings);
+        let mut upstreams = running.upstreams.next(&settings)?;
         let events = running.events.next(&settings, &mut lookups, upstreams.by_name());
         let events = events.map_err(ReloadError::Lookups)?;
         let by_name = upstreams.by_name();

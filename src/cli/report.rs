@@ -11,7 +11,7 @@ use crate::config::{Config, MachineLimits, ResolvedConfig};
 use crate::logging::{AccessLog, Log};
 use crate::metrics::{ControlCounters, ReloadCounters, report, report_loop};
 use crate::os::{Descriptors, SystemClock, kernel_warnings, write_stderr};
-use crate::server::{DrainTerms, Handle, certificate_lines, check_certificates};
+use crate::server::{DrainTerms, Handle, LoadedUpstreamTls, certificate_lines, check_certificates};
 use crate::timer::Clock as _;
 
 /// Prints what a configuration comes to on this machine.
@@ -20,6 +20,11 @@ pub fn check(config: &Config, descriptors: Descriptors) -> ExitCode {
     let mut output = std::io::stdout();
     let granted = machine_limits(descriptors);
     let now = SystemClock::start().wall_now();
+    for (index, upstream) in config.upstreams.iter().enumerate() {
+        if let Err(error) = LoadedUpstreamTls::load(index, upstream, None) {
+            return fail(&error, 2);
+        }
+    }
     let certificates = match check_certificates(&config.resolve(granted), now) {
         Ok(certificates) => certificates,
         Err(error) => return fail(&error, 2),

@@ -30,7 +30,9 @@ use crate::config::{Config, ResolvedConfig};
 use crate::control::InheritedSocket;
 use crate::logging::{AccessLog, Log, flush_log};
 use crate::os::{Descriptors, PassedSockets, Signals, write_stderr};
-use crate::server::{Handle, StartError, built_in_routes, current_loop, stop_with_the_loops};
+use crate::server::{
+    Handle, StartError, UpstreamTlsError, built_in_routes, current_loop, stop_with_the_loops,
+};
 
 /// Serves this configuration, which the command line asks for, until a signal ends it.
 #[must_use]
@@ -50,8 +52,8 @@ pub fn serve(command_line: &CommandLine, config: &Config, descriptors: Descripto
     match outcome {
         Ok(exit_code) => exit_code,
         Err(error) => {
-            let is_configuration =
-                matches!(error.downcast_ref(), Some(StartError::Certificates(_)));
+            let is_configuration = error.downcast_ref::<UpstreamTlsError>().is_some()
+                || matches!(error.downcast_ref(), Some(StartError::Certificates(_)));
             fail(&error, if is_configuration { 2 } else { 1 })
         }
     }
@@ -75,7 +77,7 @@ fn run(
     let own_sockets = [ADMIN_SOCKET, API_SOCKET].map(|name| passed.take_named(name));
     let mut lookups = Lookups::start(&settings).map_err(|error| -> Box<dyn Error> { error })?;
     let access = start_access_log(&settings)?;
-    let mut upstreams = Upstreams::default().next(&settings);
+    let mut upstreams = Upstreams::default().next(&settings)?;
     upstreams
         .take_over(&Upstreams::default(), lookups.counters())
         .map_err(|error| -> Box<dyn Error> { error })?;

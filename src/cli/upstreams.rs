@@ -1,5 +1,6 @@
 //! The upstreams of the process: what routes lead to, and the thread that asks for addresses.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::net::ToSocketAddrs as _;
 use std::sync::Arc;
@@ -8,18 +9,20 @@ use crate::config::{ResolvedConfig, UpstreamOptions};
 #[cfg(any(feature = "admin", feature = "redis"))]
 use crate::control::{ControlRole, ControlThread, HealthChecks, NameLookups};
 use crate::metrics::ControlCounters;
-use crate::server;
+use crate::server::{self, LoadedUpstreamTls, UpstreamTlsError};
 #[cfg(feature = "admin")]
 use crate::timer::Millis;
 #[cfg(feature = "admin")]
 use crate::upstream::UpstreamReport;
-use crate::upstream::{Answers, ServerList, ServerSet, Upstream};
+use crate::upstream::{Answers, ServerList, ServerSet, Upstream, UpstreamSettings};
 
 /// The upstreams of a configuration.
 #[derive(Default)]
 pub(super) struct Upstreams {
     by_name: server::Upstreams,
     lists: Vec<Arc<ServerList>>,
+    /// Of those that are reached with TLS.
+    tls: HashMap<String, LoadedUpstreamTls>,
     #[cfg(any(feature = "admin", feature = "redis"))]
     asked: Option<Asked>,
 }
@@ -35,29 +38,69 @@ struct Asked {
 impl Upstreams {
     /// The upstreams of the next configuration: one that stays is the same as before, with the servers
     /// that it has had, until [`Upstreams::take_over`]. Names of new ones are looked up, which may wait.
-    pub(super) fn next(&self, settings: &ResolvedConfig) -> Self {
-        let mut next = Self::default();
+    ///
+    /// # Errors
+    /// What cannot be used of the files of TLS.
+    pub(super) fn next(&self, settings: &ResolvedConfig) -> Result<Self, UpstreamTlsError> {
+        let mut next = Self { tls: self.load_tls(settings)?, ..Self::default() };
         for options in &settings.upstreams {
             let known = self.by_name.get(&options.name);
             let upstream = match known {
                 Some(upstream) => Arc::clone(upstream),
                 None => Upstream::new(&options.name, ServerSet::default()),
             };
-            let list = Arc::new(self.list(options, &upstream));
+            let tls = next.tls.get(&options.name).map(|own| own.tls().clone());
+            let upstream_settings = UpstreamSettings { tls, ..options.settings() };
+            let list = Arc::new(self.list(options, upstream_settings, &upstream));
             if known.is_none() {
                 look_up(&list);
             }
             next.by_name.insert(options.name.clone(), upstream);
             next.lists.push(list);
         }
-        next
+        Ok(next)
     }
 
-    fn list(&self, options: &UpstreamOptions, upstream: &Arc<Upstream>) -> ServerList {
+    /// What the files of TLS hold now.
+    fn load_tls(
+        &self,
+        settings: &ResolvedConfig,
+    ) -> Result<HashMap<String, LoadedUpstreamTls>, UpstreamTlsError> {
+        let mut all = HashMap::new();
+        for (index, options) in settings.upstreams.iter().enumerate() {
+            let before = self.tls.get(&options.name);
+            if let Some(loaded) = LoadedUpstreamTls::load(index, options, before)? {
+                all.insert(options.name.clone(), loaded);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether the files of TLS hold something else than they did, by a configuration that has not changed.
+    ///
+    /// # Errors
+    /// What cannot be used of them.
+    pub(super) fn has_new_files(
+        &self,
+        settings: &ResolvedConfig,
+    ) -> Result<bool, UpstreamTlsError> {
+        let now = self.load_tls(settings)?;
+        let is_same = |(name, own): (&String, &LoadedUpstreamTls)| {
+            self.tls.get(name).is_some_and(|before| before.tls() == own.tls())
+        };
+        Ok(!now.iter().all(is_same))
+    }
+
+    fn list(
+        &self,
+        options: &UpstreamOptions,
+        settings: UpstreamSettings,
+        upstream: &Arc<Upstream>,
+    ) -> ServerList {
         let before = self.lists.iter().find(|own| Arc::ptr_eq(own.upstream(), upstream));
         let servers = options.server_names().collect();
         let before = before.map(|own| &**own);
-        ServerList::new(Arc::clone(upstream), options.settings(), servers, before)
+        ServerList::new(Arc::clone(upstream), settings, servers, before)
     }
 
     /// From now on the upstreams have the servers of this configuration, names are asked for again from

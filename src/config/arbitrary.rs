@@ -15,12 +15,12 @@ use super::setting::Setting;
 use super::surroundings::Surroundings;
 use super::{
     AcmeOptions, AddressOptions, AdminAddress, AdminOptions, ApiOptions, CertificateFiles,
-    ClientCertificates, Config, CookieOptions, EventsOptions, ForwardOptions, ForwardedHeader,
-    HeaderOptions, HeaderPolicy, HealthChoice, Hosts, Identity, IdentityKind, Limits, Listener,
-    ListenerKind, LogOptions, NameKind, OverloadOptions, PlaceKind, ProcessOptions, QueryOptions,
-    Redirect, RedisOptions, RelayOptions, RoomOptions, Route, RouteService, Rule, Secret,
-    ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions, Token, TokenPlace, Turn,
-    UpstreamOptions, WebSocketOptions,
+    ChannelsOptions, ClientCertificates, Config, CookieOptions, EventsOptions, ForwardOptions,
+    ForwardedHeader, HeaderOptions, HeaderPolicy, HealthChoice, Hosts, Identity, IdentityKind,
+    Limits, Listener, ListenerKind, LogOptions, NameKind, NamespaceOptions, OverloadOptions,
+    PlaceKind, ProcessOptions, QueryOptions, Redirect, RedisOptions, RelayOptions, RoomOptions,
+    Route, RouteService, Rule, Secret, ServerUrl, ServiceKind, SlowPolicy, SocketOptions, Timeouts,
+    TlsOptions, Token, TokenPlace, Turn, UpstreamOptions, WebSocketOptions,
 };
 use crate::upstream::Balance;
 
@@ -45,11 +45,13 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
     let routes = (routes(), vec(UpstreamOptions::arbitrary(), 3));
     let rest = (SocketOptions::arbitrary(), routes, identities(), any::<prop::sample::Index>());
     let process = (process, AcmeOptions::arbitrary(), OverloadOptions::arbitrary());
-    (process, numbers, rest).prop_map(
+    let channels = (ChannelsOptions::arbitrary(), vec(NamespaceOptions::arbitrary(), 0..3));
+    (process, numbers, rest, channels).prop_map(
         |(
             ((process, (admin, api, log), listeners, (certificates, tls)), acme, overload),
             ((limits, addresses), timeouts, turn),
             (socket, (routes, upstreams), identities, index),
+            (channels, namespaces),
         )| {
             let mut config = Config {
                 process,
@@ -69,6 +71,8 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 routes,
                 identities,
                 upstreams: Vec::new(),
+                channels,
+                namespaces,
             };
             agree_on_proxies(&mut config);
             agree_on_upstreams(&mut config, &upstreams);
@@ -78,9 +82,31 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             agree_on_redirects(&mut config);
             agree_on_acme(&mut config);
             agree_on_limits(&mut config);
+            agree_on_channels(&mut config);
             config
         },
     )
+}
+
+/// One route serves channels, and namespaces have names of their own.
+fn agree_on_channels(config: &mut Config) {
+    let mut is_first = true;
+    for route in &mut config.routes {
+        let RouteService::Channels { websocket } = &mut route.service else { continue };
+        websocket.slow_policy = SlowPolicy::Disconnect;
+        if !std::mem::take(&mut is_first) {
+            route.service = RouteService::Echo { websocket: websocket.clone() };
+        }
+    }
+    for (number, namespace) in config.namespaces.iter_mut().enumerate() {
+        namespace.name = if number == 0 { String::new() } else { format!("n-{number}") };
+    }
+    let channels = &mut config.channels;
+    // Identities of kind jwt have many rules of their own.
+    (channels.tokens, channels.subscription_tokens) = (None, None);
+    if channels.ping_ms > 0 {
+        channels.pong_ms = channels.pong_ms.min(channels.ping_ms - 1);
+    }
 }
 
 /// Routes that listeners and identities are named by exist.
@@ -143,6 +169,9 @@ fn agree_on_upstreams(config: &mut Config, upstreams: &[UpstreamOptions]) {
     }
     let mut left = upstreams.iter().cloned().enumerate();
     for route in &mut config.routes {
+        if let RouteService::Events { events, .. } = &mut route.service {
+            events.route_selection = EventsOptions::default().route_selection;
+        }
         let is_relay = route.service.relay().is_some();
         let (RouteService::Relay { websocket, forward, .. }
         | RouteService::Events { websocket, forward, .. }) = &mut route.service
@@ -160,6 +189,7 @@ fn agree_on_upstreams(config: &mut Config, upstreams: &[UpstreamOptions]) {
                 if upstream.health == HealthChoice::Off {
                     leave_checks_out(&mut upstream);
                 }
+                agree_on_upstream_tls(&mut upstream);
                 forward.upstream.clone_from(&upstream.name);
                 // A path of the route may end in *.
                 forward.rewrite = forward.rewrite.take().filter(|path| !path.ends_with("/*"));
@@ -183,6 +213,21 @@ fn leave_checks_out(upstream: &mut UpstreamOptions) {
     upstream.health_host = None;
     (upstream.health_every_ms, upstream.health_timeout_ms) = (5000, 2000);
     (upstream.health_fall, upstream.health_rise) = (3, 2);
+}
+
+/// Without TLS nothing can be said of it; a certificate comes with its key, and a Unix socket has no name.
+fn agree_on_upstream_tls(upstream: &mut UpstreamOptions) {
+    let is_nameless = upstream.servers.iter().any(|own| own.starts_with("unix:"));
+    upstream.tls &= upstream.tls_name.is_some() || !is_nameless;
+    if !upstream.tls {
+        (upstream.tls_verify, upstream.tls_name) = (true, None);
+    }
+    if !upstream.tls || !upstream.tls_verify {
+        upstream.tls_ca = None;
+    }
+    if !upstream.tls || upstream.tls_certificate.is_none() || upstream.tls_key.is_none() {
+        (upstream.tls_certificate, upstream.tls_key) = (None, None);
+    }
 }
 
 /// Certificates are for listeners with TLS, and such listeners have certificates.
@@ -316,8 +361,11 @@ fn route(path: String) -> impl Strategy<Value = Route> {
             let mut path = path.clone();
             let service = match kind {
                 ServiceKind::Broadcast => RouteService::Broadcast { websocket, order },
+                ServiceKind::Channels => RouteService::Channels { websocket },
                 ServiceKind::Echo => RouteService::Echo { websocket },
-                ServiceKind::Events => RouteService::Events { websocket, forward, events },
+                ServiceKind::Events => {
+                    RouteService::Events { websocket, forward, events: Box::new(events) }
+                }
                 ServiceKind::Hall => RouteService::Hall,
                 ServiceKind::Page => RouteService::Page,
                 ServiceKind::Relay => RouteService::Relay { websocket, forward, relay },
@@ -393,7 +441,8 @@ fn token_place() -> impl Strategy<Value = TokenPlace> {
 pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
     match rule {
         Rule::Identities | Rule::Name | Rule::Upstream => "[!-~é张]{1,16}".boxed(),
-        Rule::Domains => "[a-z]{1,8}(\\.[a-z]{2,5}){0,2}".boxed(),
+        Rule::LocalAddresses => "10\\.0\\.0\\.[1-9]".boxed(),
+        Rule::Domain | Rule::Domains => "[a-z]{1,8}(\\.[a-z]{2,5}){0,2}".boxed(),
         Rule::HttpsUrl => "https://[a-z]{1,8}(:[1-9][0-9]{3})?(/[a-z]{0,5})?".boxed(),
         Rule::Hosts => prop_oneof![
             "[a-z0-9-]{1,8}(\\.[a-z]{2,5}){0,2}",

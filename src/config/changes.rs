@@ -152,6 +152,8 @@ impl Config {
             routes: _,
             identities: _,
             upstreams: _,
+            channels,
+            namespaces: _,
         } = &mut self;
         process.keep(&running.process);
         acme.keep(&running.acme);
@@ -165,6 +167,7 @@ impl Config {
         timeouts.keep(&running.timeouts);
         turn.keep(&running.turn);
         socket.keep(&running.socket);
+        channels.keep(&running.channels);
         self
     }
 }

@@ -14,7 +14,8 @@ use super::route::Route;
 use super::sections::{self, Section};
 use super::surroundings::Surroundings;
 use super::{
-    CertificateFiles, Config, Listener, ProcessOptions, Rule, UpstreamOptions, key, suggest,
+    CertificateFiles, Config, Listener, NamespaceOptions, ProcessOptions, Rule, UpstreamOptions,
+    key, suggest,
 };
 
 impl Config {
@@ -74,6 +75,12 @@ impl Config {
             routes: read_all(file, "route", Route::read)?.unwrap_or(default.routes),
             identities: read_all(file, "identity", Identity::read)?.unwrap_or_default(),
             upstreams: read_all(file, "upstream", UpstreamOptions::read)?.unwrap_or_default(),
+            channels: read_one(file, "channels")?,
+            namespaces: match file.tables("channels").first() {
+                Some(channels) => read_all(channels, "namespace", NamespaceOptions::read)?,
+                None => None,
+            }
+            .unwrap_or_default(),
         })
     }
 }

@@ -18,6 +18,7 @@ mod acme;
 mod addresses;
 mod admin;
 mod api;
+mod channels;
 mod file_path;
 mod hosts;
 mod identity;
@@ -72,6 +73,7 @@ pub use addresses::AddressOptions;
 pub use admin::{AdminAddress, AdminOptions, SocketPath};
 pub use api::ApiOptions;
 pub use changes::{Changes, KeyChange};
+pub use channels::{ChannelsOptions, NamespaceOptions};
 pub use error::ConfigError;
 pub use file_path::FilePath;
 pub use hosts::Hosts;
@@ -145,6 +147,11 @@ pub struct Config {
     pub identities: Vec<Identity>,
     /// The servers that relays lead to; `[[upstream]]` in the file. Default: none.
     pub upstreams: Vec<UpstreamOptions>,
+    /// What all channels have in common.
+    pub channels: ChannelsOptions,
+    /// What channels allow, by what stands before the `:` in their names; `[[channels.namespace]]` in the
+    /// file. Default: none, so that there is no channel.
+    pub namespaces: Vec<NamespaceOptions>,
 }
 
 impl Default for Config {
@@ -167,6 +174,8 @@ impl Default for Config {
             routes: route::built_in(),
             identities: Vec::new(),
             upstreams: Vec::new(),
+            channels: ChannelsOptions::default(),
+            namespaces: Vec::new(),
         }
     }
 }

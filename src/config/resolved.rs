@@ -21,10 +21,11 @@ use ipnet::IpNet;
 use super::limits::CONNECTIONS_MAX;
 use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
-    AcmeOptions, AddressOptions, AdminOptions, ApiOptions, CertificateFiles, Config,
-    ForwardedHeader, Identity, IdentityKind, Limits, Listener, LogOptions, Origins,
-    OverloadOptions, RedisOptions, Route, RouteService, SlowPolicy, SocketOptions, Timeouts,
-    TlsOptions, TokenPlace, Turn, UpstreamOptions, WebSocketOptions,
+    AcmeOptions, AddressOptions, AdminOptions, ApiOptions, CertificateFiles, ChannelsOptions,
+    Config, ForwardedHeader, Identity, IdentityKind, Limits, Listener, LogOptions,
+    NamespaceOptions, Origins, OverloadOptions, RedisOptions, Route, RouteService, ServiceKind,
+    SlowPolicy, SocketOptions, Timeouts, TlsOptions, TokenPlace, Turn, UpstreamOptions,
+    WebSocketOptions,
 };
 use crate::effects::MessageLimits;
 use crate::http::HostPattern;
@@ -98,6 +99,10 @@ pub struct ResolvedConfig {
     pub identities: Vec<Identity>,
     /// The servers that relays lead to; no two have the same name.
     pub upstreams: Vec<UpstreamOptions>,
+    /// What all channels have in common.
+    pub channels: ChannelsOptions,
+    /// What channels allow; no two have the same name.
+    pub namespaces: Vec<NamespaceOptions>,
     /// Where `limits.connections_max` came from: `configured`, or how it was derived.
     pub connections_max_origin: String,
     /// Values that had to be changed, each worth a warning.
@@ -134,7 +139,12 @@ impl ResolvedConfig {
 
     /// Whether a route takes the identity with this name.
     pub fn takes(&self, name: &str) -> bool {
-        self.routes.iter().any(|route| route.identities().iter().any(|own| own == name))
+        let is_of_route = |route: &ResolvedRoute| {
+            let is_channels = route.service.kind() == ServiceKind::Channels;
+            is_channels && self.channels.takes(name)
+                || route.identities().iter().any(|own| own == name)
+        };
+        self.routes.iter().any(is_of_route)
     }
 }
 
@@ -301,6 +311,8 @@ impl Config {
             socket: self.socket.clone(),
             identities: self.identities.clone(),
             upstreams: self.upstreams.clone(),
+            channels: self.channels.clone(),
+            namespaces: self.namespaces.clone(),
             connections_max_origin,
             adjustments,
         }
@@ -432,6 +444,7 @@ fn resolved_websocket(
     let by_service = || match route.service {
         RouteService::Room { .. } => vec![CHAT_SUBPROTOCOL.to_owned()],
         RouteService::Broadcast { .. }
+        | RouteService::Channels { .. }
         | RouteService::Echo { .. }
         | RouteService::Events { .. }
         | RouteService::Hall

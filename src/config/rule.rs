@@ -1,6 +1,7 @@
 //! What the value of a key must be, and the words for it in messages.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use super::grammar;
 #[cfg(feature = "http-backends")]
@@ -21,6 +22,8 @@ pub enum Rule {
     Address,
     /// `true` or `false`.
     Boolean,
+    /// A name or an IP address that a certificate can be for.
+    Domain,
     /// A list of names and IP addresses that a certificate can be for, each once.
     Domains,
     /// The path of a file.
@@ -29,6 +32,8 @@ pub enum Rule {
     Folder,
     /// A list of header lines, each `NAME: VALUE`.
     HeaderLines,
+    /// A list of IP addresses of this machine, each once.
+    LocalAddresses,
     /// A list of names of headers, each once.
     HeaderNames,
     /// What clients are told apart by.
@@ -114,6 +119,7 @@ impl Rule {
                 | Self::HeaderNames
                 | Self::Hosts
                 | Self::Identities
+                | Self::LocalAddresses
                 | Self::PublicAlgorithms
                 | Self::RouteHosts
                 | Self::Servers
@@ -140,10 +146,17 @@ impl Rule {
                 (is_text_of(bytes_min, bytes_max), self)
             }
             Self::Domains if !grammar::is_domain(text) => return Err(DOMAIN.to_owned()),
+            Self::Domain if !grammar::is_domain(text) => return Err(self.to_string()),
             Self::HashBy => (grammar::is_hash_key(text), self),
             Self::HeaderLines => return check_header_line(text),
             Self::HeaderNames if !grammar::is_token(text) => return Err(TOKEN.to_owned()),
             Self::HostHeader => (Authority::is_valid(text), self),
+            Self::LocalAddresses => {
+                return match text.parse::<IpAddr>() {
+                    Ok(address) if !address.is_unspecified() => Ok(()),
+                    Ok(_) | Err(_) => Err(LOCAL_ADDRESS.to_owned()),
+                };
+            }
             Self::Servers => {
                 return ServerName::parse(text).map(drop).map_err(|error| error.to_string());
             }
@@ -162,6 +175,7 @@ impl Rule {
             Self::Address
             | Self::AdminAddress
             | Self::Boolean
+            | Self::Domain
             | Self::Domains
             | Self::HeaderNames
             | Self::Hosts
@@ -186,29 +200,21 @@ pub(super) const fn integer(min: u64, max: u64) -> Rule {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address => {
-                f.write_str("must be an IP address and port such as \"127.0.0.1:8080\"")
-            }
-            Self::AdminAddress => f.write_str(
-                "must be an IP address and port such as \"127.0.0.1:8090\", the path of a Unix \
-                 socket, or \"off\"",
-            ),
+            Self::Address => f.write_str(ADDRESS),
+            Self::AdminAddress => f.write_str(ADMIN_ADDRESS),
             Self::Boolean => f.write_str("must be true or false"),
-            Self::Domains => f.write_str(
-                "must be a list of names and IP addresses that a certificate is to be for",
-            ),
+            Self::Domain => f.write_str(CERTIFIED_NAME),
+            Self::Domains => f.write_str(DOMAINS),
             Self::File => f.write_str("must be the path of a file"),
             Self::Folder => f.write_str("must be the path of a folder"),
             Self::HashBy => f.write_str(HASH_BY),
             Self::HeaderLines => f.write_str("must be a list of headers such as \"X-Key: value\""),
             Self::HeaderNames => f.write_str("must be a list of names of headers"),
             Self::HostHeader => f.write_str("must be HOST or HOST:PORT as the Host header has it"),
+            Self::LocalAddresses => f.write_str(LOCAL_ADDRESSES),
             Self::Servers => f.write_str("must be a list of servers such as \"10.0.0.1:9001\""),
             Self::Upstream => f.write_str("must be the name of an [[upstream]] table"),
-            Self::Hosts => f.write_str(
-                "must be \"*\" or a list of names and IP addresses as the Host header has them, \
-                 without a port",
-            ),
+            Self::Hosts => f.write_str(HOSTS),
             Self::HttpsUrl => f.write_str(HTTPS_URL),
             Self::HttpUrl => f.write_str(HTTP_URL),
             Self::Identities => f.write_str("must be a list of names of [[identity]] tables"),
@@ -220,31 +226,17 @@ impl fmt::Display for Rule {
                 "must be 1 to {NAME_BYTES_MAX} bytes of text that can be seen, without white space \
                  around it"
             ),
-            Self::Networks => f.write_str(
-                "must be a list of networks such as \"10.0.0.0/8\" and \"2001:db8::/32\", and of \
-                 addresses",
-            ),
+            Self::Networks => f.write_str(NETWORKS),
             Self::OneOf(words) => write!(f, "must be one of \"{}\"", words.join("\", \"")),
-            Self::Origins => f.write_str(
-                "must be \"*\" or a list of \"null\" and scheme://host[:port] as the Origin header \
-                 has it, without a path",
-            ),
-            Self::Path => f.write_str(
-                "must start with / and be a URI path: no query, fragment, space or bad escape",
-            ),
+            Self::Origins => f.write_str(ORIGINS),
+            Self::Path => f.write_str(PATH),
             Self::Paths => f.write_str("must be a list of paths"),
             Self::RedisUrl => f.write_str(REDIS_URL),
             Self::RouteHosts => f.write_str(ROUTE_HOSTS),
-            Self::RoutePath => {
-                f.write_str("must be a path of a route whose service speaks WebSocket")
-            }
+            Self::RoutePath => f.write_str(ROUTE_PATH),
             Self::PublicAlgorithms => f.write_str(PUBLIC_ALGORITHMS),
-            Self::Subprotocols => {
-                f.write_str("must be a list of RFC 9110 tokens (letters, digits, !#$%&'*+-.^_`|~)")
-            }
-            Self::Texts => {
-                f.write_str("must be a list of texts of 1 to 256 bytes without control characters")
-            }
+            Self::Subprotocols => f.write_str(SUBPROTOCOLS),
+            Self::Texts => f.write_str(TEXTS),
             Self::Token => f.write_str(TOKEN),
             Self::Secret { bytes_min, bytes_max } | Self::Text { bytes_min, bytes_max } => {
                 let range = match bytes_min {
@@ -265,9 +257,27 @@ fn check_header_line(text: &str) -> Result<(), String> {
     header.map(drop).map_err(|error| format!("must be a header: {error}"))
 }
 
+const ADDRESS: &str = "must be an IP address and port such as \"127.0.0.1:8080\"";
+const ADMIN_ADDRESS: &str = "must be an IP address and port such as \"127.0.0.1:8090\", the path of a Unix \
+                 socket, or \"off\"";
+const CERTIFIED_NAME: &str = "must be a name or an IP address that a certificate can be for";
+const DOMAINS: &str = "must be a list of names and IP addresses that a certificate is to be for";
+const LOCAL_ADDRESSES: &str = "must be a list of IP addresses of this machine such as \"10.0.0.5\"";
+const HOSTS: &str = "must be \"*\" or a list of names and IP addresses as the Host header has them, \
+                 without a port";
+const NETWORKS: &str = "must be a list of networks such as \"10.0.0.0/8\" and \"2001:db8::/32\", and of \
+                 addresses";
+const ORIGINS: &str = "must be \"*\" or a list of \"null\" and scheme://host[:port] as the Origin header \
+                 has it, without a path";
+const PATH: &str = "must start with / and be a URI path: no query, fragment, space or bad escape";
+const ROUTE_PATH: &str = "must be a path of a route whose service speaks WebSocket";
+const SUBPROTOCOLS: &str = "must be a list of RFC 9110 tokens (letters, digits, !#$%&'*+-.^_`|~)";
+const TEXTS: &str = "must be a list of texts of 1 to 256 bytes without control characters";
+
 /// The longest path of Linux (PATH_MAX in limits.h), its end included.
 const PATH_BYTES_MAX: usize = 4095;
 
+const LOCAL_ADDRESS: &str = "must be an IP address of this machine";
 const DOMAIN: &str = "must be a name such as \"www.example.com\" or an IP address, and no wildcard, \
                       for which there is no challenge by HTTP";
 const HOST: &str = "must be a name or an IP address as the Host header has it, without a port, a \

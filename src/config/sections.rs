@@ -4,6 +4,7 @@ use super::acme::AcmeOptions;
 use super::addresses::AddressOptions;
 use super::admin::AdminOptions;
 use super::api::ApiOptions;
+use super::channels::{ChannelsOptions, NamespaceOptions};
 use super::declare::Keys;
 use super::identity::{
     BackendOptions, CallbackOptions, CertificateOptions, CookieOptions, HeaderOptions,
@@ -71,7 +72,14 @@ pub const SECTIONS: &[Section] = &[
             "route",
             &[
                 all::<RouteKeys>(),
-                of::<WebSocketOptions>(&["broadcast", "echo", "events", "relay", "room"]),
+                of::<WebSocketOptions>(&[
+                    "broadcast",
+                    "channels",
+                    "echo",
+                    "events",
+                    "relay",
+                    "room",
+                ]),
                 of::<PublishOptions>(&["broadcast", "room"]),
                 of::<ForwardOptions>(&["events", "relay"]),
                 of::<EventsOptions>(&["events"]),
@@ -101,6 +109,8 @@ pub const SECTIONS: &[Section] = &[
     Section { takers: &["tokens"], ..array("identity.tokens", &[all::<Token>()]) },
     Section { takers: &["jwt"], ..array("identity.keys", &[all::<TokenKey>()]) },
     array("upstream", &[all::<UpstreamOptions>()]),
+    table("channels", &[all::<ChannelsOptions>()]),
+    array("channels.namespace", &[all::<NamespaceOptions>()]),
 ];
 
 /// Names that were renamed, and what to write instead.

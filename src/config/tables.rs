@@ -75,6 +75,8 @@ impl Config {
             routes,
             identities,
             upstreams,
+            channels,
+            namespaces,
         } = self;
         let top = FileTable { entries: process.entries(), ..FileTable::default() };
         let mut tables = vec![top];
@@ -103,29 +105,17 @@ impl Config {
             tables.push(FileTable::item("route", "route", index, &id, entries));
         }
         for (index, identity) in identities.iter().enumerate() {
-            let (id, mut entries) = (&identity.name, identity.keys().entries());
-            entries.extend(identity.kind.entries());
-            tables.push(FileTable::item("identity", "identity", index, id, entries));
-            if let IdentityKind::Tokens(_, tokens) = &identity.kind {
-                let path = format!("identity[{index}].tokens");
-                let token = |(index, token): (usize, &super::Token)| {
-                    let (id, entries) = (&token.name, token.entries());
-                    FileTable::item("identity.tokens", &path, index, id, entries)
-                };
-                tables.extend(tokens.iter().enumerate().map(token));
-            }
-            if let IdentityKind::Jwt(_, _, keys) = &identity.kind {
-                let path = format!("identity[{index}].keys");
-                let key = |(index, key): (usize, &super::TokenKey)| {
-                    let id = key.kid.clone().unwrap_or_else(|| index.to_string());
-                    FileTable::item("identity.keys", &path, index, &id, key.entries())
-                };
-                tables.extend(keys.iter().enumerate().map(key));
-            }
+            tables.extend(identity_tables(index, identity));
         }
         for (index, upstream) in upstreams.iter().enumerate() {
             let (id, entries) = (&upstream.name, upstream.entries());
             tables.push(FileTable::item("upstream", "upstream", index, id, entries));
+        }
+        tables.push(FileTable::section("channels", channels));
+        for (index, namespace) in namespaces.iter().enumerate() {
+            let (id, entries) = (&namespace.name, namespace.entries());
+            let name = "channels.namespace";
+            tables.push(FileTable::item(name, name, index, id, entries));
         }
         tables
     }
@@ -138,6 +128,30 @@ impl Config {
         };
         self.tables().iter().any(|table| table.entries.iter().any(is_masked))
     }
+}
+
+/// The table of an identity, and those inside it.
+fn identity_tables(index: usize, identity: &super::Identity) -> Vec<FileTable> {
+    let (id, mut entries) = (&identity.name, identity.keys().entries());
+    entries.extend(identity.kind.entries());
+    let mut tables = vec![FileTable::item("identity", "identity", index, id, entries)];
+    if let IdentityKind::Tokens(_, tokens) = &identity.kind {
+        let path = format!("identity[{index}].tokens");
+        let token = |(index, token): (usize, &super::Token)| {
+            let (id, entries) = (&token.name, token.entries());
+            FileTable::item("identity.tokens", &path, index, id, entries)
+        };
+        tables.extend(tokens.iter().enumerate().map(token));
+    }
+    if let IdentityKind::Jwt(_, _, keys) = &identity.kind {
+        let path = format!("identity[{index}].keys");
+        let key = |(index, key): (usize, &super::TokenKey)| {
+            let id = key.kid.clone().unwrap_or_else(|| index.to_string());
+            FileTable::item("identity.keys", &path, index, &id, key.entries())
+        };
+        tables.extend(keys.iter().enumerate().map(key));
+    }
+    tables
 }
 
 impl fmt::Display for FileTable {

@@ -1,6 +1,7 @@
 //! The servers that relays lead to: the `[[upstream]]` tables, which routes name.
 
 use super::declare::keys;
+use super::file_path::FilePath;
 use super::rule::{Rule, integer};
 use super::timeouts::TIMEOUT;
 use super::word::{one_of, words};
@@ -67,6 +68,63 @@ keys! {
             rule: integer(0, 86_400_000),
             reload: true,
             reached: "It gets its whole part.",
+        }
+        /// The addresses of this machine that connections to the servers come from, in turn; by default
+        /// the kernel chooses one.
+        pub local_addresses: Vec<String> {
+            default: Vec::new(),
+            rule: Rule::LocalAddresses,
+            reload: true,
+            reached: "With no source port left the client gets 503.",
+        }
+        /// Whether the servers are reached with TLS.
+        pub tls: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// PEM file with the authorities that the servers' certificates must come from; read again at a
+        /// reload.
+        pub tls_ca: Option<FilePath> {
+            default: None,
+            shown: "those of the system",
+            rule: Rule::File,
+            needs: Self::verifies => "tls or tls_verify is false",
+            reload: true,
+        }
+        /// The name that servers are asked for (SNI) and that their certificates must have. A server by its
+        /// address must have this address in its certificate otherwise.
+        pub tls_name: Option<String> {
+            default: None,
+            shown: "the server's own",
+            rule: Rule::Domain,
+            needs: Self::has_tls => "tls is false",
+            reload: true,
+        }
+        /// PEM file with the certificate that is shown to servers which ask for one, then those between it
+        /// and its authority; read again at a reload.
+        pub tls_certificate: Option<FilePath> {
+            default: None,
+            shown: "none",
+            rule: Rule::File,
+            needs: Self::has_tls => "tls is false",
+            reload: true,
+        }
+        /// PEM file with the private key of that certificate.
+        pub tls_key: Option<FilePath> {
+            default: None,
+            shown: "none",
+            rule: Rule::File,
+            needs: Self::has_tls => "tls is false",
+            reload: true,
+        }
+        /// Whether the servers' certificates are verified. Without that anyone on the way can read and
+        /// change what is relayed.
+        pub tls_verify: bool {
+            default: true,
+            rule: Rule::Boolean,
+            needs: Self::has_tls => "tls is false",
+            reload: true,
         }
         /// What every server is asked from time to time: nothing, a GET, or the handshake of a WebSocket.
         /// One that does not pass is asked only if no other is there.
@@ -155,6 +213,14 @@ impl UpstreamOptions {
         self.balance == Balance::Hash
     }
 
+    fn has_tls(&self) -> bool {
+        self.tls
+    }
+
+    fn verifies(&self) -> bool {
+        self.tls && self.tls_verify
+    }
+
     fn is_checked(&self) -> bool {
         self.health != HealthChoice::Off
     }
@@ -181,7 +247,7 @@ impl UpstreamOptions {
         self.servers.iter().filter_map(|text| ServerName::parse(text).ok())
     }
 
-    /// What holds for all servers.
+    /// What holds for all servers, without TLS, which is made of files.
     #[must_use]
     pub fn settings(&self) -> UpstreamSettings {
         UpstreamSettings {
@@ -192,6 +258,12 @@ impl UpstreamOptions {
             fail_ms: self.fail_ms,
             slow_start_ms: self.slow_start_ms,
             health: self.health_settings(),
+            tls: None,
+            local_addresses: self
+                .local_addresses
+                .iter()
+                .filter_map(|own| own.parse().ok())
+                .collect(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod acme;
 mod admin;
 mod api;
 mod backends;
+mod channels;
 mod identity;
 mod listener;
 mod path;
@@ -45,6 +46,7 @@ impl Config {
         admin::check_all(self)?;
         api::check_all(self)?;
         upstream::check_all(self)?;
+        channels::check_all(self)?;
         identity::check_all(self)
     }
 

@@ -22,7 +22,20 @@ impl ResolvedConfig {
         });
         let claims = self.listeners.iter().enumerate().filter_map(|own| self.open_claims(own));
         let rooms = rooms.chain(claims).chain(self.key_log()).chain(self.shared_rooms());
-        rooms.chain(self.identity_warnings()).chain(self.unreached_hosts()).collect()
+        let unverified = self.unverified_upstreams();
+        let unreached = self.unreached_hosts();
+        rooms.chain(self.identity_warnings()).chain(unverified).chain(unreached).collect()
+    }
+
+    /// Upstreams whose servers may be anyone.
+    fn unverified_upstreams(&self) -> impl Iterator<Item = String> {
+        let upstreams = self.upstreams.iter().enumerate();
+        upstreams.filter(|(_, own)| own.tls && !own.tls_verify).map(|(index, _)| {
+            format!(
+                "upstream[{index}].tls_verify = false: THE CERTIFICATES OF ITS SERVERS ARE NOT VERIFIED; \
+                 anyone on the way can read and change what is relayed"
+            )
+        })
     }
 
     /// Hosts of routes that no listener lets requests name.
@@ -71,7 +84,9 @@ impl ResolvedConfig {
     /// Whether clients speak with each other, in rooms or by topics.
     pub fn joins_clients(&self) -> bool {
         self.routes.iter().any(|route| match route.service {
-            RouteService::Broadcast { .. } | RouteService::Room { .. } => true,
+            RouteService::Broadcast { .. }
+            | RouteService::Channels { .. }
+            | RouteService::Room { .. } => true,
             RouteService::Echo { .. }
             | RouteService::Events { .. }
             | RouteService::Hall
@@ -129,6 +144,15 @@ mod tests {
     fn warnings(toml: &str) -> Vec<String> {
         let config = Config::from_toml(toml, "test.toml").unwrap();
         config.resolve(MachineLimits { descriptors: 1000, cores: 1 }).warnings()
+    }
+
+    #[test]
+    fn upstreams_that_are_not_verified_are_warned_of() {
+        let relay = "[[route]]\npath = \"/\"\nservice = \"relay\"\nupstream = \"a\"\n\
+                     [[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\ntls = true\n";
+        assert_eq!(warnings(relay).len(), 0);
+        let warning = &warnings(&format!("{relay}tls_verify = false\n"))[0];
+        assert!(warning.starts_with("upstream[0].tls_verify = false: "), "{warning}");
     }
 
     #[test]

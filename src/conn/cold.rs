@@ -23,10 +23,13 @@ use crate::effects::{Identity, IdentityCheck, MessageLimits};
 use crate::http::{ResponseHeader, Status};
 use crate::key::{ConnKey, SlotRef, slot_number};
 use crate::pool::{Buffers, Need, OverBudget};
-use crate::stream::{self, End, Received, Room, Sent, Stream, StreamError, StreamTurn, Tls};
+use crate::stream::{
+    self, End, Received, Room, Sent, ServerFault, Stream, StreamError, StreamTurn, Tls,
+};
 use crate::timer::{Millis, Tick, WallTime};
 use crate::tls::Suite;
 use crate::transport::Transport;
+use crate::upstream::ServerTls;
 
 #[cfg(any(test, feature = "sim"))]
 use super::simulated::{Simulated, SimulatedParts};
@@ -169,6 +172,30 @@ impl ColdRecords {
             self.tls.release(number, turn.stream());
         }
         changed
+    }
+
+    /// From now on the connection, which is to a server, speaks TLS.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for that.
+    pub(crate) fn enter_outbound_tls(
+        &mut self,
+        link: &mut SlotRef,
+        tls: ServerTls,
+        turn: &mut Turn,
+    ) -> Result<(), OverBudget> {
+        let number = self.tls.add_outbound(tls, &mut turn.memory)?;
+        let session = SlotRef::to(number);
+        let changed = self.change(link, &mut turn.memory, |record| record.tls = session);
+        if changed.is_err() {
+            self.tls.release(number, turn.stream());
+        }
+        changed
+    }
+
+    /// Why TLS with a server came to nothing, if it did.
+    pub(crate) fn server_fault(&self, link: SlotRef) -> Option<ServerFault> {
+        self.tls.server_fault(self.session(link)?)
     }
 
     /// Drops the record with all its parts, if there is one.

@@ -1,17 +1,19 @@
 //! The services of one loop, and what they asked for.
 
+use crate::centrifugo::ErrorCode;
 use crate::effects::ServiceSender;
 use crate::effects::{
     Accept, Effects, HttpOptions, IdentitySender, LoopSite, Peer, PendingEffects,
 };
 use crate::events::publish::ChannelItem;
 use crate::http::Rejection;
+use crate::inspect::{ChannelAnswer, ChannelQuestion};
 use crate::key::ConnKey;
-use crate::mail::{LoopMessage, LoopSender};
+use crate::mail::{LoopMessage, LoopSender, Reply};
 use crate::metrics::{Labelled, RouteCounters};
 use crate::pool::Buffers;
 use crate::services::{Route, RouteNumbers, Router, SocketRoute};
-use crate::timer::Millis;
+use crate::timer::{Millis, WallTime};
 use std::fmt;
 use std::sync::Arc;
 
@@ -63,6 +65,11 @@ impl Services {
     /// Says what time it is.
     pub(super) fn set_now(&mut self, now: Millis) {
         self.pending.now = now;
+    }
+
+    /// Says what date it is.
+    pub(super) fn set_date(&mut self, date: WallTime) {
+        self.pending.dated = (date, self.pending.now);
     }
 
     /// Services begin. Messages to them from other threads go by `sender`.
@@ -147,6 +154,22 @@ impl Services {
             });
         }
         count
+    }
+
+    /// Asks the service with channels something, if there is one.
+    pub(super) fn ask_channels(&mut self, question: ChannelQuestion, reply: Reply<ChannelAnswer>) {
+        let mut asked = Some((question, reply));
+        for number in 0..self.router.socket_count() {
+            let (Ok(number), Some((question, reply))) = (u8::try_from(number), asked.take()) else {
+                return;
+            };
+            self.call(number, |own, effects| {
+                asked = own.service.on_channel_question(question, reply, effects);
+            });
+        }
+        if let Some((_, reply)) = asked {
+            reply.send(ChannelAnswer::Failed(ErrorCode::NotAvailable));
+        }
     }
 
     /// A route, to look only.

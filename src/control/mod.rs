@@ -68,7 +68,7 @@ pub use health::HealthChecks;
 pub use http_listener::{BindError, InheritedSocket, ListenPlace};
 #[cfg(feature = "http-backends")]
 pub use key_sets::{KeySetSettings, RemoteKeys};
-pub use names::NameLookups;
+pub use names::{NameLookups, Resolved, Resolver, SystemResolver};
 #[cfg(feature = "redis")]
 pub use redis_url::{RedisUrl, RedisUrlError};
 pub use role::ControlRole;

@@ -21,7 +21,7 @@ use super::admin::AdminListener;
 #[cfg(feature = "admin")]
 use super::api::ApiListener;
 use super::health::HealthChecks;
-use super::names::NameLookups;
+use super::names::{NameLookups, SystemResolver};
 use super::panics;
 use super::role::ControlRole;
 use super::tasks::{Job, RunState, Tasks};
@@ -145,7 +145,7 @@ impl ControlThread {
     /// dropped.
     #[must_use]
     pub fn look_up_names(&self, lists: Vec<Arc<ServerList>>) -> Arc<NameLookups> {
-        let lookups = NameLookups::new(lists);
+        let lookups = NameLookups::new(lists, Arc::new(SystemResolver));
         let job: Arc<dyn Job> = Arc::clone(&lookups) as Arc<dyn Job>;
         self.shared.add(&job);
         lookups

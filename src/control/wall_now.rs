@@ -1,11 +1,9 @@
 //! The date, by which signatures expire.
 
-use std::time::SystemTime;
-
-use crate::timer::WallTime;
+use crate::os::SystemClock;
+use crate::timer::{Clock as _, WallTime};
 
 /// The date.
 pub(super) fn wall_now() -> WallTime {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    SystemClock::start().wall_now()
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::{Message, Order, Peer, Publication, ServiceMessage};
 use crate::http::{Rejection, ResponseHeader, Subprotocol};
+use crate::key::ConnKey;
 use crate::output::Outgoing;
 use crate::timer::{Millis, WallTime};
 use crate::work::prices;
@@ -32,6 +33,7 @@ pub(crate) enum Effect {
     Answer(u8, u16, ServiceMessage),
     Charge(Peer, usize),
     Close(Peer, CloseRequest),
+    Count(ChannelCounts),
     Decide(Peer, Result<Accept, Rejection>),
     Discharge(usize),
     Pause(Peer, bool),
@@ -43,11 +45,30 @@ pub(crate) enum Effect {
     Unsubscribe(Peer, Arc<str>),
 }
 
+/// What has happened in the channels whose home is a loop, and what they are now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChannelCounts {
+    /// Publications since the last count.
+    pub(crate) publications: u32,
+    /// Clients since then that got what they had missed.
+    pub(crate) recoveries: u32,
+    /// Clients since then that did not.
+    pub(crate) positions_lost: u32,
+    /// Subscriptions since then that a limit has refused.
+    pub(crate) refusals: u32,
+    /// Channels with members.
+    pub(crate) channels: u32,
+    /// Members of all of them.
+    pub(crate) members: u32,
+}
+
 /// The effects that the services of a loop have asked for and that are not applied yet.
 #[derive(Debug, Default)]
 pub(crate) struct PendingEffects {
     /// The time of this turn.
     pub(crate) now: Millis,
+    /// What the clock on the wall said last, and when that was.
+    pub(crate) dated: (WallTime, Millis),
     pub(crate) effects: Vec<Effect>,
     /// Effects on connections that do not exist, to be counted.
     pub(crate) ignored: u64,
@@ -98,6 +119,18 @@ impl<'e> Effects<'e> {
     #[must_use]
     pub fn now(&self) -> Millis {
         self.pending.now
+    }
+
+    /// The date, to compare with those that others have written down.
+    #[must_use]
+    pub fn wall_now(&self) -> WallTime {
+        let (WallTime(date), dated) = self.pending.dated;
+        WallTime(date.saturating_add(self.pending.now.since(dated)))
+    }
+
+    /// Charges the turn with work that a callback has done, in units of [`crate::work`].
+    pub fn charge_work(&mut self, units: u64) {
+        self.pending.work += units;
     }
 
     /// Sends a copy of `payload` to the current peer, the one that this callback is about. Text must
@@ -172,6 +205,17 @@ impl<'e> Effects<'e> {
     /// there is none left, the peer is closed with code 1013; the bytes count as charged in any case.
     pub fn charge(&mut self, peer: Peer, bytes: usize) {
         self.pending.effects.push(Effect::Charge(peer, bytes));
+    }
+
+    /// As [`Effects::charge`], with memory that is held for no one peer: none is closed for it.
+    pub fn charge_for_all(&mut self, bytes: usize) {
+        let key = ConnKey { index: u32::MAX, generation: ConnKey::NOT_A_CONNECTION };
+        self.pending.effects.push(Effect::Charge(Peer { loop_index: 0, key }, bytes));
+    }
+
+    /// Counts what has happened in channels.
+    pub(crate) fn count_channels(&mut self, counts: ChannelCounts) {
+        self.pending.effects.push(Effect::Count(counts));
     }
 
     /// Gives the pool back what was charged.

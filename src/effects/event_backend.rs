@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Accept, Peer, ServiceSender};
 use crate::events::{Action, ClientEvent, End, EventHead};
 use crate::http::Rejection;
-use crate::timer::Millis;
+use crate::timer::{Millis, WallTime};
 
 /// Tells a backend of events elsewhere, without blocking the loop that asks. One instance serves all
 /// loops, so what it keeps needs locks that are held for a moment only.
@@ -31,6 +31,15 @@ pub trait EventBackend: Send + Sync {
     fn remind(&self, peer: Peer, after_ms: u64, now: Millis) {
         let _ = (peer, after_ms, now);
     }
+}
+
+/// A client that was let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventClient {
+    /// When it has asked for it.
+    pub connected_at: WallTime,
+    /// What it calls itself; empty for nothing.
+    pub user_agent: String,
 }
 
 /// What has become of a message, and how much room there is.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{Identity, Peer};
 use crate::http::{CookieError, Encoded, QueryError, Rejection, RequestHead};
+use crate::jwt::Verified;
 use crate::timer::WallTime;
 
 /// Checks credentials of one kind: an `[[identity]]`. One instance serves all loops, so what it keeps
@@ -22,6 +23,14 @@ pub trait IdentityCheck: Send + Sync {
     /// The connection that [`Checked::Later`] was about has ended. It may have been answered meanwhile.
     fn cancel(&self, peer: Peer) {
         let _ = peer;
+    }
+
+    /// Checks a signed token that has come in a message of an open connection and not in a request. `None`
+    /// for kinds that know no such tokens. Where its key is not known, keys may be fetched meanwhile: the
+    /// client may try again.
+    fn verify_token(&self, peer: Peer, token: &str, now: WallTime) -> Option<Verified> {
+        let _ = (peer, token, now);
+        None
     }
 
     /// Whether credentials can be checked at present, as far as is known. It may be asked in any case.
@@ -205,6 +214,12 @@ impl IdentityReply {
     /// Sends the outcome. It never waits and is never lost. If the connection has ended, it is ignored.
     pub fn send(mut self, outcome: IdentityOutcome) {
         self.post(outcome);
+    }
+
+    /// A reply that nothing waits for.
+    #[must_use]
+    pub fn to_nowhere(peer: Peer) -> Self {
+        Self { peer, sender: None }
     }
 
     /// Drops the reply without an answer, as after [`Checked::Absent`] or [`IdentityCheck::cancel`].

@@ -21,9 +21,10 @@ mod token_lookup;
 pub use backend_request::{BackendRequest, PlainTerms, RelayMode};
 pub use close_reason::CloseReason;
 pub use effects::{Accept, Effects};
-pub(crate) use effects::{Effect, PendingEffects};
+pub(crate) use effects::{ChannelCounts, Effect, PendingEffects};
 pub use event_backend::{
-    EventAnswer, EventBackend, EventOpening, EventRoom, NoEventBackend, SharedEventBackend,
+    EventAnswer, EventBackend, EventClient, EventOpening, EventRoom, NoEventBackend,
+    SharedEventBackend,
 };
 pub use identity::{INFO_BYTES_MAX, Identity, InvalidUser, USER_BYTES_MAX};
 pub use identity_check::{

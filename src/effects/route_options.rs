@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Identities, MessageLimits};
 use crate::http::{OriginRule, Subprotocol};
 use crate::output::DeflateOptions;
+use crate::ws::CloseCode;
 
 /// The options of a WebSocket route, which the gateway applies around its service: it checks requests
 /// before the service sees them, and bounds what the service's clients send and receive.
@@ -23,6 +24,8 @@ pub struct RouteOptions {
     pub backlog_messages_max: Option<usize>,
     /// What becomes of pushed messages when a connection's backlog is full.
     pub slow_policy: SlowPolicy,
+    /// The code with which [`SlowPolicy::Disconnect`] closes.
+    pub slow_code: CloseCode,
     /// How messages are compressed for clients that offer permessage-deflate; `None` declines it.
     pub deflate: Option<DeflateOptions>,
     /// How clients prove who they are, before the service is asked to admit them.
@@ -51,6 +54,7 @@ impl Default for RouteOptions {
             limits: MessageLimits::default(),
             backlog_messages_max: None,
             slow_policy: SlowPolicy::Disconnect,
+            slow_code: CloseCode::TOO_SLOW,
             deflate: Some(DeflateOptions::default()),
             identities: Identities::default(),
             passes_pings: false,
@@ -63,7 +67,7 @@ impl Default for RouteOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SlowPolicy {
-    /// The connection is closed with code 4002.
+    /// The connection is closed with [`RouteOptions::slow_code`], by default 4002.
     #[default]
     Disconnect,
     /// The new message is not queued.

@@ -38,6 +38,8 @@ pub enum End {
 #[derive(Debug)]
 pub struct Conversation {
     limits: ConversationLimits,
+    /// Whether each request tells one event.
+    is_single: bool,
     phase: Phase,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
@@ -157,6 +159,7 @@ impl Conversation {
     pub fn new(limits: ConversationLimits) -> Self {
         Self {
             limits,
+            is_single: false,
             phase: Phase::Opening,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -170,6 +173,12 @@ impl Conversation {
             keep_alive_s: None,
             requests: 0,
         }
+    }
+
+    /// As [`Conversation::new`], with a request for each event.
+    #[must_use]
+    pub fn of_single_events(limits: ConversationLimits) -> Self {
+        Self { is_single: true, ..Self::new(limits) }
     }
 
     /// The client has sent a message. Nothing is refused: who holds to [`Conversation::is_full`] stays
@@ -252,7 +261,10 @@ impl Conversation {
             && match self.phase {
                 Phase::Opening => self.requests == 0,
                 // What was not taken is sent again with what comes after it.
-                Phase::Open => self.has_news || self.end.is_some(),
+                Phase::Open => {
+                    let waits = self.is_single && !self.waiting.is_empty();
+                    self.has_news || waits || self.end.is_some()
+                }
                 Phase::Ended => false,
             }
     }
@@ -279,13 +291,15 @@ impl Conversation {
             (VecDeque::new(), 0)
         } else {
             self.has_news = false;
-            (std::mem::take(&mut self.waiting), std::mem::take(&mut self.waiting_bytes))
+            self.take_waiting()
         };
         body.reserve(messages.iter().map(|own| encoded_bytes(own.content.len())).sum());
         for Waiting { kind, content } in &messages {
             encode_event(&mut body, *kind, Some(content));
         }
-        let end = if is_opening { None } else { self.end };
+        let is_alone = !self.is_single || messages.is_empty();
+        let is_last = is_alone && self.waiting.is_empty();
+        let end = self.end.filter(|_| !is_opening && is_last);
         match end {
             Some(End::Closed(code)) => {
                 let content = close_content(code, &self.close_reason);
@@ -308,6 +322,36 @@ impl Conversation {
                 (false, false) => About::Messages,
             },
         })
+    }
+
+    /// The messages of the next request, and their bytes.
+    fn take_waiting(&mut self) -> (VecDeque<Waiting>, usize) {
+        if !self.is_single {
+            return (std::mem::take(&mut self.waiting), std::mem::take(&mut self.waiting_bytes));
+        }
+        let first = self.waiting.pop_front();
+        let bytes = first.as_ref().map_or(0, |own| own.content.len());
+        self.waiting_bytes -= bytes;
+        if self.waiting.is_empty() {
+            // A queue keeps its peak otherwise.
+            self.waiting = VecDeque::new();
+        }
+        (first.into_iter().collect(), bytes)
+    }
+
+    /// The backend has answered the request under way otherwise than by events, which leads to this. If it
+    /// asked whether the client is let in, the client is.
+    pub fn answered(&mut self, actions: Vec<Action>) -> Vec<Action> {
+        let Some(under_way) = self.under_way.take() else { return Vec::new() };
+        if under_way.tells_end {
+            self.finish();
+            return Vec::new();
+        }
+        let opened = (self.phase == Phase::Opening).then_some(Action::Open);
+        if opened.is_some() {
+            self.phase = Phase::Open;
+        }
+        opened.into_iter().chain(actions).collect()
     }
 
     /// The backend has answered the request under way with 200 and a body of events.

@@ -16,9 +16,11 @@
 //! | `request_head` | the request of a client as its backend gets it, again and again |
 //! | `filter` | which publications a member of a channel gets |
 //! | `sequencer` | the order of publications, and those that come twice |
+//! | `api_gateway` | events each in a request of its own, as functions behind API Gateway get them |
 //! | `publish` | what backends publish to channels |
 //! | `grip` | messages of a backend to the gateway itself |
 
+pub mod api_gateway;
 mod client_event;
 mod conversation;
 mod event;

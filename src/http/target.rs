@@ -99,6 +99,11 @@ pub struct Query<'b> {
 }
 
 impl<'b> Query<'b> {
+    /// A query by the text after the first `?`.
+    pub fn new(raw: &'b [u8]) -> Self {
+        Self { raw }
+    }
+
     /// The text after the first `?` as it was sent; empty if there is no `?`.
     pub fn raw(self) -> &'b [u8] {
         self.raw

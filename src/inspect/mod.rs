@@ -5,12 +5,14 @@
 //! next slice begins, and a loop looks at no more slots for one question than it can in a part of a
 //! millisecond.
 
+mod channel;
 mod connection;
 mod filter;
 mod query;
 mod room;
 mod trace;
 
+pub use channel::{ChannelAnswer, ChannelQuestion};
 pub use connection::{ConnectionDetail, ConnectionPhase, ConnectionProtocol, ConnectionSummary};
 pub use filter::ConnectionFilter;
 pub use query::{ClosedSlice, ConnectionSlice, Query, SentSlice};

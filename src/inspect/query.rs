@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::channel::{ChannelAnswer, ChannelQuestion};
 use super::connection::{ConnectionDetail, ConnectionSummary};
 use super::filter::ConnectionFilter;
 use super::room::RoomSlice;
@@ -43,7 +44,9 @@ impl Query {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::Channel { .. } | Self::Publish { .. } => Class::Forwarding,
+            Self::Channel { .. } | Self::Channels { .. } | Self::Publish { .. } => {
+                Class::Forwarding
+            }
             Self::List { .. }
             | Self::Show { .. }
             | Self::CloseOne { .. }
@@ -61,6 +64,7 @@ impl Query {
     pub fn held_bytes(&self) -> usize {
         match self {
             Self::Channel { item, .. } => item.held_bytes(),
+            Self::Channels { question, .. } => question.held_bytes(),
             Self::CloseOne { request, .. } => request.reason.len(),
             Self::Close { filter, request, .. } => filter.held_bytes() + request.reason.len(),
             Self::SendOne { text, .. } => text.len(),
@@ -158,6 +162,13 @@ pub enum Query {
         publishes: bool,
         /// How many members are on this loop.
         reply: Reply<usize>,
+    },
+    /// Ask the service with channels something.
+    Channels {
+        /// What.
+        question: ChannelQuestion,
+        /// The answer; [`ChannelAnswer::Failed`] where no route has channels.
+        reply: Reply<ChannelAnswer>,
     },
     /// From now on tell what the connections that fit send, get and end by: of a loop at most 1,024 at
     /// once, and by at most 16 traces. Where there are more traces, or this one already, the reply is

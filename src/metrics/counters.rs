@@ -210,8 +210,10 @@ counters! {
     relay_refused,
     /// Requests answered with 503 because no server of the upstream could be asked.
     relay_no_server,
-    /// Requests answered with 503 because descriptors, source ports or memory ran out.
+    /// Requests answered with 503 because descriptors or memory ran out.
     relay_exhausted,
+    /// Requests answered with 503 because no source port was left for a server.
+    relay_source_ports,
     /// Requests answered with 502 because no server could be reached.
     relay_unreachable,
     /// Requests answered with 502 because the backend sent no valid reply.
@@ -228,6 +230,14 @@ counters! {
     http_cut,
     /// Clients that did not send the body of a request in time.
     http_unfinished,
+    /// Requests answered with 502 because the certificate of a backend did not verify.
+    relay_bad_certificate,
+    /// Requests answered with 502 because TLS with a backend failed for another reason.
+    relay_tls_failed,
+    /// Full TLS handshakes with backends.
+    relay_tls_full,
+    /// TLS handshakes with backends that resumed a session.
+    relay_tls_resumed,
     /// Backends that broke the protocol where frames are relayed; their clients are closed with 1011.
     relay_violations,
     /// Bytes that were relayed, in either direction.
@@ -242,6 +252,18 @@ counters! {
     pongs_in,
     /// Messages published to a topic, counted on the loop that distributes them.
     publications,
+    /// Publications to channels, whether they have members or not.
+    channel_publications,
+    /// Clients that came back to a channel and got all that they had missed.
+    channel_recoveries,
+    /// Clients that came back to a channel and were told that some of what they had missed is gone.
+    channel_positions_lost,
+    /// Subscriptions to channels that were refused because of a limit of `[channels]`.
+    channel_refusals,
+    /// Channels with members now, each counted on its home loop (gauge).
+    channels_now,
+    /// Members of channels now, counted on the home loops of these (gauge).
+    channel_members_now,
     /// Reading paused because replies piled up over `backlog_high_bytes`.
     reading_paused,
     /// Pushed messages dropped at `backlog_hard_bytes` by the route's policy.

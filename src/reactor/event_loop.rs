@@ -444,15 +444,14 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         // A failed attempt may lead to another one: a bounded number of times for each client.
         while let Some(order) = self.connections.poll_connect() {
             if !self.acceptor.take_permit() {
-                self.connections.handle_unconnected(order.client, true);
+                self.connections.handle_unconnected(order.client, ConnectError::Exhausted);
                 continue;
             }
-            let socket = match self.poller.connect(&order.server) {
+            let socket = match self.poller.connect(&order.server, order.local) {
                 Ok(socket) => socket,
                 Err(error) => {
                     self.acceptor.release();
-                    let is_exhausted = error == ConnectError::Exhausted;
-                    self.connections.handle_unconnected(order.client, is_exhausted);
+                    self.connections.handle_unconnected(order.client, error);
                     continue;
                 }
             };
@@ -461,7 +460,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
                 // Nothing else tells that a silent client is gone: a relay sends no pings.
                 self.poller.probe_peer(client);
             }
-            let key = self.connections.handle_connecting(order.client, socket);
+            let key = self.connections.handle_connecting(order, socket);
             if let Some(socket) = self.connections.socket_mut(key)
                 && self.poller.watch_outbound(socket, key.to_token()).is_err()
             {

@@ -6,7 +6,7 @@
 //! system call for each message.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,8 +165,12 @@ impl Poller for MioPoller {
         all.map(|(number, own)| Ok((number, own.as_fd().try_clone_to_owned()?.into()))).collect()
     }
 
-    fn connect(&mut self, server: &ServerAddress) -> Result<TcpStream, ConnectError> {
-        connect(server).map(TcpStream::from_std)
+    fn connect(
+        &mut self,
+        server: &ServerAddress,
+        local: Option<IpAddr>,
+    ) -> Result<TcpStream, ConnectError> {
+        connect(server, local).map(TcpStream::from_std)
     }
 
     fn watch_outbound(&mut self, socket: &mut TcpStream, token_number: u64) -> io::Result<()> {

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::centrifugo::Disconnect;
+use crate::channels::Namespaces;
 use crate::config::{
-    self, EventsOptions, ForwardOptions, Identity, IdentityKind, NameKind, Origins, PingChoice,
-    PlaceKind, ResolvedConfig, ResolvedRoute, ResolvedWebSocket, RoomOptions, RouteService,
-    TokenPlace, UpstreamOptions,
+    self, EventsOptions, ForwardOptions, Identity, IdentityKind, NameKind, NamespaceOptions,
+    Origins, PingChoice, PlaceKind, ResolvedConfig, ResolvedRoute, ResolvedWebSocket, RoomOptions,
+    RouteService, TokenPlace, UpstreamOptions,
 };
 use crate::http::{ForwardRules, HeaderValue, OriginRule, SetHeader, Subprotocol};
+use crate::services::channels::{Channels, ChannelsSettings};
 use crate::services::identity::{
     CertificateIdentity, NoIdentity, StatedIdentity, StatedIn, TokenIdentity, TokenIn, Tokens,
 };
@@ -19,6 +22,7 @@ use crate::services::{
     RouteId, RouteOptions, Service, SharedEventBackend,
 };
 use crate::upstream::{ServerSet, Upstream};
+use crate::ws::CloseCode;
 
 /// What checks identities that need other servers, by the name of the identity.
 pub type IdentityChecks = HashMap<String, Arc<dyn IdentityCheck>>;
@@ -55,6 +59,12 @@ pub fn built_in_routes(
         RouteService::Events { websocket, forward, events } => {
             let options = options(websocket, identities_of(route, &all));
             events_route(route, options, (forward, events), event_backends.get(&route.id))
+        }
+        RouteService::Channels { websocket } => {
+            let slow_code = Disconnect::Slow.close_code();
+            let options =
+                RouteOptions { slow_code, ..options(websocket, identities_of(route, &all)) };
+            channels_route(route, options, settings, &all)
         }
         RouteService::Broadcast { .. }
         | RouteService::Echo { .. }
@@ -132,9 +142,10 @@ fn built_in_route(route: &ResolvedRoute, all: &IdentityChecks) -> Route {
         }
         RouteService::Hall => Handler::Page(Arc::new(|| Box::new(BuiltInPage::hall()))),
         // Those that pass requests on are made of more than their own tables.
-        RouteService::Events { .. } | RouteService::Page | RouteService::Relay { .. } => {
-            Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat())))
-        }
+        RouteService::Channels { .. }
+        | RouteService::Events { .. }
+        | RouteService::Page
+        | RouteService::Relay { .. } => Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat()))),
         RouteService::Room { websocket, order, room } => {
             let settings = Arc::new(room_settings(route, *order, room));
             let make = move |site: LoopSite| -> Box<dyn Service> {
@@ -143,6 +154,29 @@ fn built_in_route(route: &ResolvedRoute, all: &IdentityChecks) -> Route {
             Handler::Socket(Arc::new(make), options(websocket))
         }
     };
+    Route { id: route.id.clone(), hosts: route.hosts.clone(), paths: route.paths.clone(), handler }
+}
+
+fn channels_route(
+    route: &ResolvedRoute,
+    options: RouteOptions,
+    settings: &ResolvedConfig,
+    all: &IdentityChecks,
+) -> Route {
+    let own = &settings.channels;
+    let check = |name: &Option<String>| name.as_ref().and_then(|name| all.get(name)).cloned();
+    let settings = Arc::new(ChannelsSettings {
+        namespaces: Namespaces::new(settings.namespaces.iter().map(NamespaceOptions::namespace)),
+        tokens: check(&own.tokens),
+        subscription_tokens: check(&own.subscription_tokens),
+        allow_anonymous: own.allow_anonymous,
+        limits: own.limits(),
+        times: own.times(),
+    });
+    let make = move |site: LoopSite| -> Box<dyn Service> {
+        Box::new(Channels::new(Arc::clone(&settings), site))
+    };
+    let handler = Handler::Socket(Arc::new(make), options);
     Route { id: route.id.clone(), hosts: route.hosts.clone(), paths: route.paths.clone(), handler }
 }
 
@@ -236,6 +270,7 @@ fn options(websocket: &ResolvedWebSocket, identities: Identities) -> RouteOption
         limits: websocket.limits,
         backlog_messages_max: websocket.backlog_messages_max,
         slow_policy: websocket.slow_policy,
+        slow_code: CloseCode::TOO_SLOW,
         deflate: websocket.deflate,
         identities,
         passes_pings: false,

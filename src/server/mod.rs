@@ -23,7 +23,10 @@ pub use crate::reactor::{DrainTerms, QueuePolicy};
 #[cfg(feature = "redis")]
 pub(crate) use built_in::token_in;
 pub use built_in::{EventBackends, IdentityChecks, Upstreams, built_in_routes};
-pub use certificates::{CertificateFileError, certificate_lines, check_certificates};
+pub use certificates::{
+    CertificateFileError, LoadedUpstreamTls, UpstreamTlsError, certificate_lines,
+    check_certificates,
+};
 pub use drain_state::{DrainStage, DrainState};
 pub use handle::Handle;
 pub use listener_numbers::TooManyListeners;

@@ -175,7 +175,7 @@ impl Events {
 
 impl Events {
     /// Tells the backend what a client has sent.
-    fn tell(&mut self, peer: Peer, event: ClientEvent, payload: &[u8], effects: &mut Effects<'_>) {
+    fn tell(&self, peer: Peer, event: ClientEvent, payload: &[u8], effects: &mut Effects<'_>) {
         let room = self.settings.backend.message(peer, event, payload, effects.now());
         if room != EventRoom::Untold && !payload.is_empty() {
             effects.charge(peer, payload.len());

@@ -6,6 +6,7 @@
 //! [`Effects::tell`].
 
 mod broadcast;
+pub mod channels;
 mod connect_request;
 mod description;
 mod echo;
@@ -33,8 +34,8 @@ pub use router::{Handler, Route, Router};
 
 pub use crate::effects::{
     Accept, BackendRequest, CONTROL_FRAMES, Checked, CloseReason, Effects, EventAnswer,
-    EventBackend, EventOpening, EventRoom, HttpOptions, INFO_BYTES_MAX, Identities, Identity,
-    IdentityCheck, IdentityOutcome, IdentityReply, IdentitySender, Inquiry, InvalidGrant,
+    EventBackend, EventClient, EventOpening, EventRoom, HttpOptions, INFO_BYTES_MAX, Identities,
+    Identity, IdentityCheck, IdentityOutcome, IdentityReply, IdentitySender, Inquiry, InvalidGrant,
     InvalidPeer, InvalidUser, LoopSite, Message, MessageLimits, NoEventBackend, Order, Peer,
     PlainTerms, Presented, REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX,
     RatePolicy, RelayMode, Rights, RoomGrants, RouteOptions, ServiceMessage, ServiceSender,
@@ -46,6 +47,8 @@ pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, 
 use crate::events::publish::ChannelItem;
 pub use crate::http::Rejection;
 use crate::http::{PlainRequest, RequestHead};
+use crate::inspect::{ChannelAnswer, ChannelQuestion};
+use crate::mail::Reply;
 
 use std::any::Any;
 
@@ -185,6 +188,17 @@ pub trait Service: Any {
     ) -> usize {
         let _ = (item, publishes, effects);
         0
+    }
+
+    /// A backend asks something of channels. What is asked and the way back, if the service has none.
+    fn on_channel_question(
+        &mut self,
+        question: ChannelQuestion,
+        reply: Reply<ChannelAnswer>,
+        effects: &mut Effects<'_>,
+    ) -> Option<(ChannelQuestion, Reply<ChannelAnswer>)> {
+        let _ = effects;
+        Some((question, reply))
     }
 
     /// The period of [`on_tick`](Service::on_tick) in milliseconds. Called once. A loop with such a

@@ -2,6 +2,8 @@
 
 use std::io::Read as _;
 
+use std::net::IpAddr;
+
 use super::kernel::Kernel;
 
 /// A connection as its client sees it. Dropping it does nothing; end it with
@@ -91,6 +93,12 @@ impl SimClient {
     #[must_use]
     pub fn was_reset(&self) -> bool {
         self.kernel.state().streams[self.id].server_reset
+    }
+
+    /// Where a connection of the server's comes from, if it was to come from somewhere.
+    #[must_use]
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.kernel.state().streams[self.id].address.map(|own| own.ip())
     }
 
     /// Whether the server has dropped its socket.

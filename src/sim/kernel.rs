@@ -92,6 +92,8 @@ pub enum OnConnect {
     Accepts,
     /// It fails at once, as that to a Unix socket without listener.
     FailsAtOnce,
+    /// There is no source port left for it.
+    HasNoPort,
     /// Nothing answers.
     Hangs,
     /// It is refused by the peer's kernel.

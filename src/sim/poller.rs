@@ -1,7 +1,7 @@
 //! The server's end: a poller and its sockets, as the event loop uses them.
 
 use std::io::{self, ErrorKind, IoSlice, Read as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::kernel::{Connecting, Kernel, ListenerState, OnConnect, Registration, State, Stream};
@@ -145,17 +145,23 @@ impl Poller for SimPoller {
         Ok((SimSocket { kernel: self.kernel.clone(), id }, address))
     }
 
-    fn connect(&mut self, server: &ServerAddress) -> Result<SimSocket, ConnectError> {
+    fn connect(
+        &mut self,
+        server: &ServerAddress,
+        local: Option<IpAddr>,
+    ) -> Result<SimSocket, ConnectError> {
         let state = &mut *self.kernel.state();
         if state.descriptors >= state.descriptors_max {
             return Err(ConnectError::Exhausted);
         }
         let id = state.streams.len();
-        let mut stream = Stream::default();
+        let address = local.map(|own| SocketAddr::new(own, PORT));
+        let mut stream = Stream { address, ..Stream::default() };
         let backend = state.backends.get_mut(server);
         match backend.as_ref().map_or(OnConnect::Refuses, |own| own.on_connect) {
             OnConnect::Accepts => stream.connecting = Some(Connecting::Soon),
             OnConnect::FailsAtOnce => return Err(ConnectError::Failed),
+            OnConnect::HasNoPort => return Err(ConnectError::NoPort),
             OnConnect::Hangs => stream.connecting = Some(Connecting::Never),
             OnConnect::Refuses => stream.client_reset = true,
         }
@@ -347,3 +353,6 @@ impl Drop for SimSocket {
         }
     }
 }
+
+/// The source port of connections whose address is configured.
+const PORT: u16 = 40_000;

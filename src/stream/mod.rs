@@ -19,7 +19,7 @@ use std::io::IoSlice;
 use std::net::SocketAddr;
 
 pub(crate) use contract::{End, Received, Room, Sent, Source, StreamError};
-pub(crate) use tls::{Tls, TlsStream};
+pub(crate) use tls::{ServerFault, Tls, TlsStream};
 pub(crate) use turn::StreamTurn;
 
 #[cfg(any(test, feature = "sim"))]

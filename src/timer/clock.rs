@@ -22,7 +22,7 @@ pub trait Clock {
 }
 
 /// A date: milliseconds since 1 January 1970, 00:00 UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WallTime(pub u64);
 
 /// A moment, in milliseconds since the clock's start.

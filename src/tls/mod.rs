@@ -25,7 +25,7 @@ pub use header::{
 };
 pub use key_cache::{ExpandedKeys, KeyCache};
 pub use key_schedule::yields;
-pub use records::{Opened, RecordFault, Records};
+pub use records::{Opened, RecordFault, Records, handshake_messages};
 pub use secret::Secret;
 pub use secret_log::SecretLog;
 pub use suite::{Cipher, Suite, Version};

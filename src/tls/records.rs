@@ -21,6 +21,10 @@ pub struct Records {
     /// The peer asked for new keys of ours. However often it did: they are made once, before the
     /// next record (RFC 8446 §4.6.3).
     owes_update: bool,
+    /// The peer is a server.
+    is_client: bool,
+    /// Bytes that are missing of a ticket which has come in part. It is not taken.
+    ticket_left: u32,
     /// Our own notice of the end is sealed.
     says_end: bool,
     /// The peer's was opened.
@@ -47,6 +51,8 @@ pub enum Opened {
     Data(usize),
     /// Nothing that concerns anybody else.
     Nothing,
+    /// Of a server: so many bytes of messages that are tickets, each whole (RFC 8446 §4.6.1).
+    Tickets(usize),
     /// The peer has new keys, and may have asked for new ones of ours.
     Updated,
     /// The peer sends no more.
@@ -118,6 +124,8 @@ impl Records {
             read: direction(read),
             write: direction(write),
             owes_update: false,
+            is_client: false,
+            ticket_left: 0,
             says_end: false,
             has_ended: false,
             updates: 0,
@@ -125,6 +133,12 @@ impl Records {
             warnings: 0,
             has_renegotiated: false,
         }
+    }
+
+    /// The same, to a server.
+    #[must_use]
+    pub fn of_client(self) -> Self {
+        Self { is_client: true, ..self }
     }
 
     /// The suite.
@@ -292,12 +306,59 @@ impl Records {
             // The peer may not split it, nor send anything behind it under the old key (RFC 8446
             // §5.1).
             (Version::Tls13, [KEY_UPDATE, 0, 0, 1, _]) => Err(RecordFault::Malformed),
-            (Version::Tls12, [CLIENT_HELLO, ..]) if !self.has_renegotiated => {
+            (Version::Tls12, [kind, ..])
+                if *kind == self.renegotiation() && !self.has_renegotiated =>
+            {
                 self.has_renegotiated = true;
                 Ok(Opened::Declined)
             }
+            (Version::Tls13, [kind, ..])
+                if self.is_client && (*kind == NEW_SESSION_TICKET || self.ticket_left > 0) =>
+            {
+                self.take_tickets(content)
+            }
             _ => Err(RecordFault::Unexpected),
         }
+    }
+
+    /// The type of the message by which the peer asks for a new handshake.
+    fn renegotiation(&self) -> u8 {
+        if self.is_client { HELLO_REQUEST } else { CLIENT_HELLO }
+    }
+
+    /// One or more tickets of a server. One that is split over records is passed over: the next connection
+    /// does a full handshake.
+    fn take_tickets(&mut self, content: &[u8]) -> Result<Opened, RecordFault> {
+        self.updates += 1;
+        if self.updates > UPDATES_MAX {
+            return Err(RecordFault::Unexpected);
+        }
+        let missing = usize::try_from(self.ticket_left).unwrap_or(usize::MAX);
+        let (is_whole, mut rest) = match content.get(missing..) {
+            Some(rest) => (missing == 0, rest),
+            None => {
+                self.ticket_left -= u32::try_from(content.len()).unwrap_or(self.ticket_left);
+                return Ok(Opened::Nothing);
+            }
+        };
+        self.ticket_left = 0;
+        while !rest.is_empty() {
+            let [NEW_SESSION_TICKET, high, middle, low, body @ ..] = rest else {
+                return Err(RecordFault::Unexpected);
+            };
+            let bytes = u32::from_be_bytes([0, *high, *middle, *low]);
+            if bytes > TICKET_BYTES_MAX {
+                return Err(RecordFault::Malformed);
+            }
+            match body.get(usize::try_from(bytes).unwrap_or(usize::MAX)..) {
+                Some(behind) => rest = behind,
+                None => {
+                    self.ticket_left = bytes - u32::try_from(body.len()).unwrap_or(bytes);
+                    return Ok(Opened::Nothing);
+                }
+            }
+        }
+        Ok(if is_whole { Opened::Tickets(content.len()) } else { Opened::Nothing })
     }
 
     /// Seals one record of at most [`CONTENT_BYTES_MAX`] bytes of data behind what `out` holds.
@@ -409,6 +470,17 @@ impl Direction {
     }
 }
 
+/// The bodies of the handshake messages in `content`, as far as they are whole (RFC 8446 §4).
+pub fn handshake_messages(mut content: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let [_, high, middle, low, rest @ ..] = content else { return None };
+        let bytes = u32::from_be_bytes([0, *high, *middle, *low]);
+        let (body, behind) = rest.split_at_checked(usize::try_from(bytes).ok()?)?;
+        content = behind;
+        Some(body)
+    })
+}
+
 /// The expanded key, which is made if it is not there.
 #[inline]
 fn key_of<'k>(
@@ -474,8 +546,14 @@ impl Additional {
 
 /// The type of a handshake message that announces new keys (RFC 8446 §4.6.3).
 const KEY_UPDATE: u8 = 24;
-/// The type of one that asks for a handshake.
+/// The type of one with a ticket (RFC 8446 §4.6.1).
+const NEW_SESSION_TICKET: u8 = 4;
+/// A ticket of 2¹⁶ bytes, its nonce and its extensions.
+const TICKET_BYTES_MAX: u32 = (2 << 16) + 512;
+/// The type of one by which a client asks for a handshake.
 const CLIENT_HELLO: u8 = 1;
+/// That of a server (RFC 5246 §7.4.1.1).
+const HELLO_REQUEST: u8 = 0;
 /// What protection may add to a record of TLS 1.3 (RFC 8446 §5.2).
 const EXPANSION_BYTES_MAX: usize = 256;
 /// Key updates without data between them.
@@ -486,3 +564,107 @@ const EMPTIES_MAX: u8 = 32;
 const WARNINGS_MAX: u8 = 4;
 /// Records that a used-up key can still seal: a key update, or the last alert.
 const KEPT_BACK: u64 = 8;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::suite::Cipher;
+    use super::*;
+
+    fn pair(version: Version) -> (Records, Records) {
+        let suite = Suite { version, cipher: Cipher::Aes128Gcm };
+        let secret = |byte: u8| (0, Secret::of(&[&[byte; 32]]).unwrap());
+        let client = Records::new(suite, secret(1), secret(2)).of_client();
+        (Records::new(suite, secret(2), secret(1)), client)
+    }
+
+    /// What a record of a handshake with this content comes to.
+    fn open(
+        server: &mut Records,
+        client: &mut Records,
+        content: &[u8],
+    ) -> Result<Opened, RecordFault> {
+        let (mut sealed, mut keys) = (Vec::new(), ExpandedKeys::default());
+        let fill = |out: &mut Vec<u8>| out.extend_from_slice(content);
+        server.seal(&mut keys, ContentType::Handshake, &mut sealed, fill).unwrap();
+        let record = 0..sealed.len();
+        client.open(&mut ExpandedKeys::default(), &mut sealed, 0, record)
+    }
+
+    fn message(kind: u8, bytes: u16) -> Vec<u8> {
+        let [high, low] = bytes.to_be_bytes();
+        let mut message = vec![kind, 0, high, low];
+        message.resize(4 + usize::from(bytes), 7);
+        message
+    }
+
+    #[test]
+    fn whole_tickets_are_given_and_others_passed_over() {
+        let (mut server, mut client) = pair(Version::Tls13);
+        let two = [message(NEW_SESSION_TICKET, 40), message(NEW_SESSION_TICKET, 300)].concat();
+        let opened = open(&mut server, &mut client, &two);
+        assert_eq!(opened, Ok(Opened::Tickets(two.len())));
+        let bodies: Vec<usize> = handshake_messages(&two).map(<[u8]>::len).collect();
+        assert_eq!(bodies, [40, 300]);
+        for part in [&two[..20], &two[20..60], &two[60..]] {
+            assert_eq!(open(&mut server, &mut client, part), Ok(Opened::Nothing));
+        }
+        assert_eq!(open(&mut server, &mut client, &two), Ok(Opened::Tickets(two.len())));
+        // A message with a certificate request, and one that is longer than any ticket.
+        for wrong in [&[13, 0, 0, 1, 0][..], &[NEW_SESSION_TICKET, 255, 0, 0]] {
+            let (mut server, mut client) = pair(Version::Tls13);
+            assert!(open(&mut server, &mut client, wrong).is_err());
+        }
+        // No client sends any.
+        let (mut client, mut server) = pair(Version::Tls13);
+        server.is_client = false;
+        assert!(open(&mut client, &mut server, &two).is_err());
+    }
+
+    #[test]
+    fn a_server_that_asks_for_a_handshake_is_declined_once() {
+        let (mut server, mut client) = pair(Version::Tls12);
+        let request = message(HELLO_REQUEST, 0);
+        assert_eq!(open(&mut server, &mut client, &request), Ok(Opened::Declined));
+        assert_eq!(open(&mut server, &mut client, &request), Err(RecordFault::Unexpected));
+    }
+
+    #[test]
+    fn tickets_without_end_are_too_many() {
+        let (mut server, mut client) = pair(Version::Tls13);
+        let ticket = message(NEW_SESSION_TICKET, 10);
+        let opened = (0..=UPDATES_MAX).map(|_| open(&mut server, &mut client, &ticket));
+        assert_eq!(opened.filter(Result::is_ok).count(), usize::from(UPDATES_MAX));
+    }
+
+    proptest! {
+        /// However tickets come in parts, as long as no header is split: none is an error, and behind
+        /// the last one the next whole one is given.
+        #[test]
+        fn tickets_may_be_split(
+            sizes in prop::collection::vec(1..2000_u16, 1..5),
+            cuts in prop::collection::vec(4..500_usize, 1..20),
+        ) {
+            let (mut server, mut client) = pair(Version::Tls13);
+            for size in sizes {
+                let ticket = message(NEW_SESSION_TICKET, size);
+                let mut rest = &ticket[..];
+                for cut in cuts.iter().take(20) {
+                    let (part, behind) = rest.split_at((*cut).min(rest.len()));
+                    rest = behind;
+                    if !part.is_empty() {
+                        prop_assert!(open(&mut server, &mut client, part).is_ok());
+                        client.updates = 0;
+                    }
+                }
+                if !rest.is_empty() {
+                    prop_assert!(open(&mut server, &mut client, rest).is_ok());
+                    client.updates = 0;
+                }
+            }
+            let ticket = message(NEW_SESSION_TICKET, 9);
+            prop_assert_eq!(open(&mut server, &mut client, &ticket), Ok(Opened::Tickets(13)));
+        }
+    }
+}

@@ -64,7 +64,7 @@ const COLUMNS: [Column; 7] = [
     Column {
         kind: FamilyKind::Counter,
         name: "upstream_connects_failed_total",
-        help: "Connections to a server that were refused, cut or too late before the request went out.",
+        help: "Connections to a server that were refused, cut, too late or without a valid reply.",
         value: |own| to_float(own.counts.failures),
     },
     Column {

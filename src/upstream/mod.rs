@@ -14,8 +14,11 @@ mod server_list;
 mod server_name;
 mod set;
 mod slow_start;
+mod tls;
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -26,15 +29,19 @@ pub use report::{ServerReport, UpstreamReport};
 pub use server::{Server, ServerCounts, ServerPermit, ServerState};
 pub use server_list::{Answers, ServerList};
 pub use server_name::{InvalidServerName, ServerName, ServerPlace};
-pub use set::{ServerSet, UpstreamSettings};
+pub use set::{ListedServer, ServerSet, UpstreamSettings};
+pub use tls::{ServerTls, UpstreamTls, tls_name};
 
 use crate::timer::Millis;
+use crate::transport::ServerAddress;
 
 /// A group of servers that stand for each other.
 #[derive(Debug)]
 pub struct Upstream {
     name: Box<str>,
     set: ArcSwap<ServerSet>,
+    /// How many connections have come from one of its local addresses: which is next.
+    turn: AtomicUsize,
 }
 
 /// Which server comes next.
@@ -52,7 +59,8 @@ impl Upstream {
     /// An upstream with these servers.
     #[must_use]
     pub fn new(name: &str, set: ServerSet) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), set: ArcSwap::from_pointee(set) })
+        let (set, turn) = (ArcSwap::from_pointee(set), AtomicUsize::new(0));
+        Arc::new(Self { name: name.into(), set, turn })
     }
 
     /// Its name in the configuration.
@@ -78,6 +86,15 @@ impl Upstream {
     /// apart where the balance goes by that, and `random` decides between equals.
     pub fn pick(&self, now: Millis, key: u64, random: u64, tried: &[Arc<Server>]) -> Pick {
         self.set.load().pick(now, key, random, tried)
+    }
+
+    /// The address that the next connection to this server comes from, if one is configured.
+    pub fn local_address(&self, server: &ServerAddress) -> Option<IpAddr> {
+        let set = self.set.load();
+        if set.settings().local_addresses.is_empty() {
+            return None;
+        }
+        set.local_address(server, self.turn.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Lets a server have nothing new from now on, or its part again, also one that has left and still

@@ -27,7 +27,7 @@ pub struct Server {
     since: AtomicU64,
     /// Connections that were begun, over all time.
     connects: AtomicU64,
-    /// Those of them that did not come to stand.
+    /// Those of them that did not come to stand or had no valid reply.
     failures: AtomicU64,
     /// Those of them that did, and how long that took for all of them together, in milliseconds.
     reached: AtomicU64,
@@ -39,7 +39,7 @@ pub struct Server {
 pub struct ServerCounts {
     /// Connections that were begun.
     pub connects: u64,
-    /// Those that were refused, cut or too late before the request went out.
+    /// Those that were refused, cut, too late or without a valid reply.
     pub failures: u64,
     /// Those that came to stand.
     pub reached: u64,

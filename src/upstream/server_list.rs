@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::{ServerName, ServerPlace, ServerSet, Upstream, UpstreamSettings};
+use super::{ListedServer, ServerName, ServerPlace, ServerSet, Upstream, UpstreamSettings};
 use crate::transport::ServerAddress;
 
 /// Addresses by name and port.
@@ -76,11 +76,17 @@ impl ServerList {
         let mut servers = Vec::new();
         for ServerName { place, weight } in &self.servers {
             match place {
-                ServerPlace::Address(address) => servers.push((address.clone(), *weight)),
+                ServerPlace::Address(address) => {
+                    servers.push(ListedServer::from((address.clone(), *weight)));
+                }
                 ServerPlace::Name(name, port) => {
                     let addresses = known.get(&(name.clone(), *port)).into_iter().flatten();
                     let addresses = addresses.take(ADDRESSES_MAX).copied();
-                    servers.extend(addresses.map(|own| (ServerAddress::Tcp(own), *weight)));
+                    servers.extend(addresses.map(|own| ListedServer {
+                        address: ServerAddress::Tcp(own),
+                        weight: *weight,
+                        host: Some(name.clone()),
+                    }));
                 }
             }
         }

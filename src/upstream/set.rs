@@ -1,12 +1,14 @@
 //! The servers of an upstream at one time.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::balance::{Balance, Candidate};
 use super::health::HealthSettings;
 use super::server::{Server, ServerState};
 use super::slow_start::grown;
+use super::tls::{ServerTls, UpstreamTls};
 use super::{Pick, ServerReport};
 use crate::timer::Millis;
 use crate::transport::ServerAddress;
@@ -28,6 +30,10 @@ pub struct UpstreamSettings {
     pub slow_start_ms: u64,
     /// How servers are checked; `None` for not at all.
     pub health: Option<HealthSettings>,
+    /// How they are reached with TLS; `None` for without.
+    pub tls: Option<UpstreamTls>,
+    /// The addresses that connections to them come from, in turn; with none the kernel chooses.
+    pub local_addresses: Vec<IpAddr>,
 }
 
 impl Default for UpstreamSettings {
@@ -40,7 +46,27 @@ impl Default for UpstreamSettings {
             fail_ms: 10_000,
             slow_start_ms: 0,
             health: None,
+            tls: None,
+            local_addresses: Vec::new(),
         }
+    }
+}
+
+/// A server of a set that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedServer {
+    /// Where it listens.
+    pub address: ServerAddress,
+    /// Its part of the connections, 1 or more.
+    pub weight: u32,
+    /// The name that has led to the address, if one has.
+    pub host: Option<Box<str>>,
+}
+
+impl From<(ServerAddress, u32)> for ListedServer {
+    /// One that is configured by its address.
+    fn from((address, weight): (ServerAddress, u32)) -> Self {
+        Self { address, weight, host: None }
     }
 }
 
@@ -60,19 +86,19 @@ struct Member {
     server: Arc<Server>,
     weight: u32,
     hash: u64,
+    host: Option<Box<str>>,
 }
 
 impl ServerSet {
-    /// These servers, each address with its weight of 1 or more; of one that stands there twice the
-    /// first counts. Those that `before` has or remembers stay the same, with their connections.
+    /// These servers; of one that stands there twice the first counts. Those that `before` has or remembers stay the same, with their connections.
     #[must_use]
     pub fn new(
         settings: UpstreamSettings,
-        servers: impl IntoIterator<Item = (ServerAddress, u32)>,
+        servers: impl IntoIterator<Item = impl Into<ListedServer>>,
         before: Option<&Self>,
     ) -> Self {
         let mut members: Vec<Member> = Vec::new();
-        for (address, weight) in servers {
+        for ListedServer { address, weight, host } in servers.into_iter().map(Into::into) {
             if members.iter().any(|own| *own.server.address() == address) {
                 continue;
             }
@@ -84,13 +110,15 @@ impl ServerSet {
                 // Nothing would say so any more.
                 server.set_healthy(true);
             }
-            members.push(Member { server, weight: weight.max(1), hash: hasher.finish() });
+            members.push(Member { server, weight: weight.max(1), hash: hasher.finish(), host });
         }
         let mut next = Self { settings, members, departed: Vec::new(), revision: 0 };
         if let Some(before) = before {
             next.revision = before.revision;
-            let all = before.members.iter().map(|own| &own.server).chain(&before.departed);
-            let left = all.filter(|own| own.is_in_use() && next.server(own.address()).is_none());
+            // A loop may be about to use one that has only just left.
+            let just_left = before.members.iter().map(|own| &own.server);
+            let all = just_left.chain(before.departed.iter().filter(|own| own.is_in_use()));
+            let left = all.filter(|own| next.server(own.address()).is_none());
             next.departed = left.take(DEPARTED_MAX).cloned().collect();
         }
         next
@@ -122,6 +150,26 @@ impl ServerSet {
     #[must_use]
     pub fn server(&self, address: &ServerAddress) -> Option<&Arc<Server>> {
         self.members.iter().map(|own| &own.server).find(|own| own.address() == address)
+    }
+
+    /// How a connection to a server speaks TLS, if it does.
+    #[must_use]
+    pub fn tls(&self, server: &Server) -> Option<ServerTls> {
+        let tls = self.settings.tls.as_ref()?;
+        let member = self.members.iter().find(|own| own.server.address() == server.address());
+        Some(tls.of_server(server.address(), member.and_then(|own| own.host.as_deref())))
+    }
+
+    /// The address that a connection to this server comes from, if any of its family is configured: that
+    /// whose turn it is by this number.
+    pub(super) fn local_address(&self, server: &ServerAddress, turn: usize) -> Option<IpAddr> {
+        let all = &self.settings.local_addresses;
+        if all.is_empty() {
+            return None;
+        }
+        let is_ipv4 = server.tcp()?.is_ipv4();
+        let of_family = || all.iter().filter(|own| own.is_ipv4() == is_ipv4);
+        of_family().nth(turn.checked_rem(of_family().count())?).copied()
     }
 
     /// As [`ServerSet::server`], also one that has left and is remembered.

@@ -48,8 +48,10 @@ pub const TLS_FULL_RSA: u64 = 650_000;
 pub const TLS_RESUMED: u64 = 90_000;
 /// Any other step of a TLS handshake: before TLS 1.3 the last one is the key exchange.
 pub const TLS_STEP: u64 = 40_000;
-/// A client's certificate is verified, and its signature.
+/// A peer's certificate is verified, and its signature.
 pub const TLS_CLIENT_CERTIFICATE: u64 = 250_000;
+/// A ticket of a server is kept.
+pub const TLS_TICKET: u64 = 10_000;
 /// A key of TLS is expanded from its secret.
 pub const TLS_KEY: u64 = 1_500;
 /// A TLS record is opened or sealed, without its bytes.

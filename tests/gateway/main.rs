@@ -29,6 +29,7 @@
 //! | `certificates_reload` | certificates at start, and files that change |
 //! | `events` | backends that speak plain HTTP, and what becomes of their clients |
 //! | `events_api` | what backends ask of the gateway: publications, keys, connections |
+//! | `gateway_style` | backends as behind API Gateway, and boto3 |
 //! | `grip` | backends by the libraries of GRIP, in Python and Node |
 //! | `plain_http` | requests that upgrade nothing, on their way to backends of other makers |
 //! | `smuggling` | bytes that a gateway and a backend might read as different requests |
@@ -75,6 +76,7 @@ mod webdriver;
 mod acme;
 mod activation;
 mod admin;
+mod channels;
 mod handover;
 mod start;
 mod takeover;
@@ -114,6 +116,7 @@ mod certificates_reload;
 mod drain;
 mod events;
 mod events_api;
+mod gateway_style;
 mod grip;
 mod identity;
 mod limits;
@@ -123,4 +126,5 @@ mod rates;
 mod relay;
 mod relayed_libraries;
 mod reload;
+mod upstream_tls;
 mod upstreams;

@@ -79,7 +79,7 @@ fn curl_and_a_backend_in_python_exchange_bodies_of_every_framing() {
     let arguments: Vec<&str> =
         ["--fail", "--silent", "--output", "/dev/null", "--write-out", written]
             .into_iter()
-            .chain(ten.iter().flat_map(|url| [*url, "--output", "/dev/null"]).take(19))
+            .chain(ten.iter().flat_map(|url| [*url, "--output", "/dev/null"]).take(28))
             .collect();
     let connects = String::from_utf8(curl(&arguments).stdout).unwrap();
     assert_eq!(connects.trim(), "1 0 0 0 0 0 0 0 0 0");

@@ -173,3 +173,49 @@ fn with_all_servers_unhealthy_all_are_tried() {
     until_state(&gateway, backend.address(), "unhealthy");
     open(&gateway).assert_echoes(b"served");
 }
+
+/// A server that tells its clients, in the body of a refusal, from which address they come.
+fn mirror() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // Ends with the process of the tests.
+    thread::spawn(move || {
+        while let Ok((mut socket, peer)) = listener.accept() {
+            let mut head = [0; 2048];
+            let _ = socket.read(&mut head);
+            let body = peer.ip().to_string();
+            let length = body.len();
+            let _ = write!(socket, "HTTP/1.1 403 No\r\nContent-Length: {length}\r\n\r\n{body}");
+        }
+    });
+    address
+}
+
+#[test]
+fn a_server_sees_connections_from_the_local_addresses_in_turn() {
+    let more = "local_addresses = [\"127.0.0.2\", \"127.0.0.3\"]";
+    let gateway = Gateway::with_config(&config(&[mirror()], more));
+    let mut seen: Vec<String> = (0..4).map(|_| body(&gateway)).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, ["127.0.0.2", "127.0.0.2", "127.0.0.3", "127.0.0.3"]);
+}
+
+#[test]
+fn an_address_that_is_not_of_this_machine_is_no_fault_of_the_server() {
+    let backend = Gateway::start();
+    let more = "local_addresses = [\"192.0.2.1\"]";
+    let gateway = Gateway::with_config(&config(&[backend.address()], more));
+    assert_eq!(status(&gateway), 503);
+    gateway.logged(&format!("backend {}: no source port is left for it", backend.address()));
+    assert_eq!(gateway.counter("relay_source_ports"), 1);
+    assert_eq!(server(&gateway, backend.address())["state"], "up");
+}
+
+/// The body of the reply to a client.
+fn body(gateway: &Gateway) -> String {
+    let mut socket = Socket::connect(gateway.address());
+    socket.send(&Request::upgrade("/echo").bytes());
+    let mut reply = String::new();
+    socket.stream.read_to_string(&mut reply).unwrap();
+    reply.rsplit("\r\n\r\n").next().unwrap().to_owned()
+}

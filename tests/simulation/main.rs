@@ -19,6 +19,7 @@ mod add_service;
 mod access;
 mod actor;
 mod attacks;
+mod channels;
 mod checker;
 mod client;
 mod identity;

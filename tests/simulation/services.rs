@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidegate::http::Rejection;
+use tidegate::inspect::{ChannelAnswer, ChannelQuestion};
+use tidegate::mail::Reply;
 use tidegate::services::{
-    Accept, Admission, CloseReason, ConnectRequest, Description, Effects, LoopSite, Message, Peer,
-    Service, ServiceMessage, ServiceSender,
+    Accept, Admission, CloseReason, ConnectRequest, ControlFrame, Description, Effects, LoopSite,
+    Message, Peer, Service, ServiceMessage, ServiceSender,
 };
 use tidegate::ws::{CloseCode, EncodedFrame};
 
@@ -111,6 +113,15 @@ impl<S: Service> Service for Watched<S> {
         self.service.on_start(service_sender);
     }
 
+    fn on_channel_question(
+        &mut self,
+        question: ChannelQuestion,
+        reply: Reply<ChannelAnswer>,
+        effects: &mut Effects<'_>,
+    ) -> Option<(ChannelQuestion, Reply<ChannelAnswer>)> {
+        self.service.on_channel_question(question, reply, effects)
+    }
+
     fn describe(&self, peer: Peer) -> Option<Description<'_>> {
         self.service.describe(peer)
     }
@@ -136,6 +147,10 @@ impl<S: Service> Service for Watched<S> {
 
     fn publish(&mut self, room: &str, text: &str, effects: &mut Effects<'_>) -> bool {
         self.service.publish(room, text, effects)
+    }
+
+    fn on_control_frame(&mut self, peer: Peer, frame: ControlFrame<'_>, effects: &mut Effects<'_>) {
+        self.service.on_control_frame(peer, frame, effects);
     }
 
     fn tick_ms(&self) -> Option<u64> {

@@ -23,7 +23,8 @@ pub(crate) const LAYERS: &[Row] = &[
     (&["effects"], &[]),
     (&["output"], &[]),
     (&["stream", "hub"], &[]),
-    (&["events"], &[]),
+    (&["centrifugo", "events"], &[]),
+    (&["channels"], &[]),
     (&["pool"], &[]),
     (&["admission", "certificates", "http", "jwt", "proxy_protocol", "tls", "upstream", "ws"], &[]),
     (&["foreign", "line", "transport", "os"], &[("os", "transport")]),
@@ -59,7 +60,9 @@ pub(crate) const LOADTEST_LAYERS: &[Row] = &[
 pub(crate) const DENIED_WORDS: &[(&[&str], &[&str], &str)] = &[
     (
         &[
+            "src/centrifugo",
             "src/certificates",
+            "src/channels",
             "src/events",
             "src/foreign",
             "src/foreign.rs",
@@ -161,7 +164,9 @@ pub(crate) const TRANSPORT_METHODS: &[&str] =
 /// `conn` is among them as soon as there is a `stream`.
 const WITHOUT_SOCKETS: &[&str] = &[
     "access",
+    "centrifugo",
     "certificates",
+    "channels",
     "conn",
     "effects",
     "events",

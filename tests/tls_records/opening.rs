@@ -60,6 +60,7 @@ impl Stream {
             Ok(Opened::Nothing | Opened::Updated | Opened::Declined) => {
                 Outcome::Plaintext(Vec::new())
             }
+            Ok(Opened::Tickets(_)) => unreachable!("clients send no tickets"),
             Ok(Opened::Ended) => Outcome::Ended,
             Err(_) => Outcome::Refused,
         };

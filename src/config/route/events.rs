@@ -6,14 +6,41 @@ use crate::config::rule::{Rule, integer};
 use crate::config::secret::Secret;
 use crate::config::word::{one_of, words};
 use crate::events::ConversationLimits;
+use crate::events::api_gateway::{GatewayStyle, RouteSelection};
 
 keys! {
     /// The options that only the service `events` takes.
     "route." pub struct EventsOptions {
-        /// How events are told: in bodies of the type `application/websocket-events`.
+        /// How events are told: in bodies of the type `application/websocket-events`, as Pushpin does, or each
+        /// in a request of its own as JSON, as API Gateway does.
         pub dialect: EventsDialect {
             default: EventsDialect::WebSocketOverHttp,
             rule: one_of::<EventsDialect>(),
+            reload: true,
+        }
+        /// What of a message names its route, with the dialect `api-gateway`: a value of its JSON object.
+        pub route_selection: String {
+            default: "$request.body.action".to_owned(),
+            rule: Rule::Text { bytes_min: 1, bytes_max: 256 },
+            reload: true,
+        }
+        /// The names of routes, with the dialect `api-gateway`; messages that name another go to `$default`.
+        /// With none any name is one.
+        pub route_keys: Vec<String> {
+            default: Vec::new(),
+            rule: Rule::Texts,
+            reload: true,
+        }
+        /// The routes whose replies go to the client, with the dialect `api-gateway`; `*` stands for all.
+        pub route_responses: Vec<String> {
+            default: Vec::new(),
+            rule: Rule::Texts,
+            reload: true,
+        }
+        /// The stage that events name, with the dialect `api-gateway`.
+        pub stage: String {
+            default: "default".to_owned(),
+            rule: Rule::Text { bytes_min: 1, bytes_max: 128 },
             reload: true,
         }
         /// What becomes of pings of clients: the gateway answers them, or they are told to the backend, which
@@ -88,9 +115,11 @@ pub enum EventsDialect {
     /// In bodies of the type `application/websocket-events`, as Pushpin and Fastly Fanout do.
     #[default]
     WebSocketOverHttp,
+    /// Each in a request of its own, as an object in JSON.
+    ApiGateway,
 }
 
-words! { EventsDialect: "websocket-over-http" = WebSocketOverHttp }
+words! { EventsDialect: "websocket-over-http" = WebSocketOverHttp, "api-gateway" = ApiGateway }
 
 /// What becomes of pings of clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -105,6 +134,20 @@ pub enum PingChoice {
 words! { PingChoice: "answer" = Answer, "pass" = Pass }
 
 impl EventsOptions {
+    /// How events are told in the style of API Gateway, if that is the dialect.
+    #[must_use]
+    pub fn gateway_style(&self) -> Option<GatewayStyle> {
+        match self.dialect {
+            EventsDialect::WebSocketOverHttp => None,
+            EventsDialect::ApiGateway => Some(GatewayStyle {
+                selection: RouteSelection::parse(&self.route_selection)?,
+                route_keys: self.route_keys.clone(),
+                route_responses: self.route_responses.clone(),
+                stage: self.stage.clone(),
+            }),
+        }
+    }
+
     /// How much is held for each connection.
     #[must_use]
     pub fn limits(&self) -> ConversationLimits {

@@ -38,6 +38,7 @@ keys! {
 words! {
     ServiceKind:
     "broadcast" = Broadcast,
+    "channels" = Channels,
     "echo" = Echo,
     "events" = Events,
     "hall" = Hall,

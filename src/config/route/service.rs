@@ -20,6 +20,11 @@ pub enum RouteService<W = WebSocketOptions> {
         /// In which order the connections see messages.
         order: Order,
     },
+    /// Channels with history and presence, for clients that speak the Centrifugo client protocol.
+    Channels {
+        /// What every WebSocket route has.
+        websocket: W,
+    },
     /// Sends every message back.
     Echo {
         /// What every WebSocket route has.
@@ -32,7 +37,7 @@ pub enum RouteService<W = WebSocketOptions> {
         /// How requests are passed on.
         forward: ForwardOptions,
         /// How the backend is told.
-        events: EventsOptions,
+        events: Box<EventsOptions>,
     },
     /// Answers a plain GET with the page of the hall, whose members log in with tokens.
     Hall,
@@ -63,6 +68,8 @@ pub enum RouteService<W = WebSocketOptions> {
 pub enum ServiceKind {
     /// [`RouteService::Broadcast`].
     Broadcast,
+    /// [`RouteService::Channels`].
+    Channels,
     /// [`RouteService::Echo`].
     Echo,
     /// [`RouteService::Events`].
@@ -84,11 +91,12 @@ impl RouteService {
         let order = PublishOptions::default().order;
         match kind {
             ServiceKind::Broadcast => Self::Broadcast { websocket, order },
+            ServiceKind::Channels => Self::Channels { websocket },
             ServiceKind::Echo => Self::Echo { websocket },
             ServiceKind::Events => Self::Events {
                 websocket,
                 forward: ForwardOptions::to_none(),
-                events: EventsOptions::default(),
+                events: Box::default(),
             },
             ServiceKind::Hall => Self::Hall,
             ServiceKind::Page => Self::Page,
@@ -109,11 +117,12 @@ impl RouteService {
         let order = || PublishOptions::read(table).map(|publish| publish.order);
         Ok(match kind {
             ServiceKind::Broadcast => Self::Broadcast { websocket: websocket()?, order: order()? },
+            ServiceKind::Channels => Self::Channels { websocket: websocket()? },
             ServiceKind::Echo => Self::Echo { websocket: websocket()? },
             ServiceKind::Events => Self::Events {
                 websocket: websocket()?,
                 forward: ForwardOptions::read(table)?,
-                events: EventsOptions::read(table)?,
+                events: Box::new(EventsOptions::read(table)?),
             },
             ServiceKind::Hall => Self::Hall,
             ServiceKind::Page => Self::Page,
@@ -137,7 +146,8 @@ impl RouteService {
             Self::Broadcast { order, .. } | Self::Room { order, .. } => {
                 entries.extend(PublishOptions { order: *order }.entries());
             }
-            Self::Echo { .. }
+            Self::Channels { .. }
+            | Self::Echo { .. }
             | Self::Events { .. }
             | Self::Hall
             | Self::Page
@@ -156,6 +166,7 @@ impl<W> RouteService<W> {
     pub fn kind(&self) -> ServiceKind {
         match self {
             Self::Broadcast { .. } => ServiceKind::Broadcast,
+            Self::Channels { .. } => ServiceKind::Channels,
             Self::Echo { .. } => ServiceKind::Echo,
             Self::Events { .. } => ServiceKind::Events,
             Self::Hall => ServiceKind::Hall,
@@ -179,6 +190,7 @@ impl<W> RouteService<W> {
     pub fn websocket(&self) -> Option<&W> {
         match self {
             Self::Broadcast { websocket, .. }
+            | Self::Channels { websocket }
             | Self::Echo { websocket }
             | Self::Events { websocket, .. }
             | Self::Relay { websocket, .. }
@@ -191,6 +203,7 @@ impl<W> RouteService<W> {
     pub fn websocket_mut(&mut self) -> Option<&mut W> {
         match self {
             Self::Broadcast { websocket, .. }
+            | Self::Channels { websocket }
             | Self::Echo { websocket }
             | Self::Events { websocket, .. }
             | Self::Relay { websocket, .. }
@@ -204,6 +217,7 @@ impl<W> RouteService<W> {
         match self {
             Self::Events { forward, .. } | Self::Relay { forward, .. } => Some(forward),
             Self::Broadcast { .. }
+            | Self::Channels { .. }
             | Self::Echo { .. }
             | Self::Hall
             | Self::Page
@@ -216,6 +230,7 @@ impl<W> RouteService<W> {
         match self {
             Self::Events { events, .. } => Some(events),
             Self::Broadcast { .. }
+            | Self::Channels { .. }
             | Self::Echo { .. }
             | Self::Hall
             | Self::Page
@@ -229,6 +244,7 @@ impl<W> RouteService<W> {
         match self {
             Self::Room { room, .. } => Some(room),
             Self::Broadcast { .. }
+            | Self::Channels { .. }
             | Self::Echo { .. }
             | Self::Events { .. }
             | Self::Hall
@@ -242,6 +258,7 @@ impl<W> RouteService<W> {
         match self {
             Self::Relay { relay, .. } => Some(relay),
             Self::Broadcast { .. }
+            | Self::Channels { .. }
             | Self::Echo { .. }
             | Self::Events { .. }
             | Self::Hall
@@ -256,6 +273,7 @@ impl<W> RouteService<W> {
             Self::Broadcast { websocket, order } => {
                 RouteService::Broadcast { websocket: make(websocket), order: *order }
             }
+            Self::Channels { websocket } => RouteService::Channels { websocket: make(websocket) },
             Self::Echo { websocket } => RouteService::Echo { websocket: make(websocket) },
             Self::Events { websocket, forward, events } => RouteService::Events {
                 websocket: make(websocket),

@@ -8,8 +8,8 @@ use crate::config::word::Word as _;
 use crate::config::{
     AcmeOptions, AdminAddress, CertificateFiles, ClientCertificates, Config, FilePath,
     HealthChoice, Hosts, Identity, IdentityKind, IdentityWord, Listener, MachineLimits, NameKind,
-    Origins, PlaceKind, Redirect, RedisOptions, Route, RouteService, Rule, Secret, Secrets,
-    ServerUrl, ServiceKind, Token, UpstreamOptions,
+    NamespaceOptions, Origins, PlaceKind, Redirect, RedisOptions, Route, RouteService, Rule,
+    Secret, Secrets, ServerUrl, ServiceKind, Token, UpstreamOptions,
 };
 use crate::jwt::Algorithm;
 use crate::upstream::Balance;
@@ -148,8 +148,7 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     config.tls.key_log_file = Some(path());
     config.admin.address = Some(AdminAddress::Off);
     let token = || Some(Secrets::new(["s3cret".to_owned()]));
-    config.admin.token = token();
-    config.admin.metrics_token = token();
+    (config.admin.token, config.admin.metrics_token) = (token(), token());
     config.api.keys = token();
     let mut route = token_room();
     route.aliases = vec!["/alias".to_owned()];
@@ -166,13 +165,10 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     let mut relay = relay();
     let RouteService::Relay { forward: options, .. } = &mut relay.service else { unreachable!() };
     (options.host, options.rewrite) = (Some("a".to_owned()), Some("/b".to_owned()));
-    let mut events_route = events();
-    let RouteService::Events { events, .. } = &mut events_route.service else { unreachable!() };
-    events.grip_key = Some(Secret::new("s3cret"));
-    config.routes = vec![route, relay, events_route];
+    config.routes = vec![route, relay, signed_events()];
     let health_host = Some("a".to_owned());
     config.upstreams =
-        vec![UpstreamOptions { health: HealthChoice::Get, health_host, ..upstream(Balance::Hash) }];
+        vec![UpstreamOptions { health: HealthChoice::Get, health_host, ..tls_upstream(path()) }];
     let token = Token { name: "bob".to_owned(), token: Secret::new("s3cret") };
     config.identities = vec![
         identity("members", IdentityKind::Tokens(TokenPlace::default(), vec![token])),
@@ -204,11 +200,30 @@ fn events() -> Route {
     route
 }
 
+fn signed_events() -> Route {
+    let mut route = events();
+    let RouteService::Events { events, .. } = &mut route.service else { unreachable!() };
+    events.grip_key = Some(Secret::new("s3cret"));
+    route
+}
+
 fn upstream(balance: Balance) -> UpstreamOptions {
     let text = "[[upstream]]\nname = \"app\"\nservers = [\"a:1\"]\n\
                 [[route]]\npath = \"/\"\nservice = \"relay\"\nupstream = \"app\"\n";
     let upstreams = Config::from_toml(text, "upstream.toml").unwrap().upstreams;
     UpstreamOptions { balance, ..upstreams[0].clone() }
+}
+
+/// With everything that can be said of TLS.
+fn tls_upstream(file: FilePath) -> UpstreamOptions {
+    UpstreamOptions {
+        tls: true,
+        tls_ca: Some(file.clone()),
+        tls_name: Some("a.example".to_owned()),
+        tls_certificate: Some(file.clone()),
+        tls_key: Some(file),
+        ..upstream(Balance::Hash)
+    }
 }
 
 #[test]
@@ -252,10 +267,15 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
     // The second has the balance that leaves out what clients are told apart by.
     let checks = [HealthChoice::Get, HealthChoice::default()];
     for (balance, health) in [Balance::Hash, Balance::default()].into_iter().zip(checks) {
-        let upstreams = vec![UpstreamOptions { health, ..upstream(balance) }];
+        let tls = health == HealthChoice::Get;
+        let upstreams = vec![UpstreamOptions { health, tls, ..upstream(balance) }];
         let config = Config { routes: vec![relay(), events()], upstreams, ..Config::default() };
         written.extend(leaves_of(&config));
     }
+    let namespaces = vec![NamespaceOptions::default()];
+    written.extend(leaves_of(&Config { namespaces, ..Config::default() }));
+    // The empty name is shown as none.
+    written.remove("channels.namespace.name");
     // Given only so that the keys that depend on it mean something.
     written.remove("identity.jwks_url");
     for key in keys().filter(|key| !key.is_required) {
@@ -283,6 +303,8 @@ const DERIVED: &[&str] = &[
     "same host",
     "the client's",
     "the server's address",
+    "the server's own",
+    "those of the system",
     "those of a second",
     "everyone",
     "none; where `route.name` is `token`, the first of kind `tokens`",

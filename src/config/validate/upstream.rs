@@ -6,6 +6,8 @@ use super::super::declare::Keys as _;
 use super::super::refusal::Refusal;
 use super::super::{Config, RelayMode, UpstreamOptions, WebSocketOptions};
 use super::repeated::first_repeated;
+use crate::events::api_gateway::RouteSelection;
+use crate::upstream::{ServerName, ServerPlace};
 
 /// Checks all upstreams, and the routes that name them.
 pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
@@ -20,6 +22,7 @@ pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
             let key = format!("upstream[{index}].servers");
             return Err(Refusal::new(key, &none, "must hold at least one server"));
         }
+        check_tls(index, upstream)?;
         let is_named = config
             .routes
             .iter()
@@ -33,6 +36,26 @@ pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
     (0..config.routes.len()).try_for_each(|index| check_route(config, index))
 }
 
+fn check_tls(index: usize, upstream: &UpstreamOptions) -> Result<(), Refusal> {
+    let missing = |name: &str, why: &str| {
+        let rule = format!("is required where {why}");
+        Err(Refusal::missing(format!("upstream[{index}].{name}"), rule))
+    };
+    match (&upstream.tls_certificate, &upstream.tls_key) {
+        (Some(_), None) => return missing("tls_key", "there is a tls_certificate"),
+        (None, Some(_)) => return missing("tls_certificate", "there is a tls_key"),
+        (Some(_), Some(_)) | (None, None) => {}
+    }
+    let is_unix = |own: ServerName| match own.place {
+        ServerPlace::Address(address) => address.unix().is_some(),
+        ServerPlace::Name(..) => false,
+    };
+    if upstream.tls && upstream.tls_name.is_none() && upstream.server_names().any(is_unix) {
+        return missing("tls_name", "tls is true and a server is a Unix socket, which has no name");
+    }
+    Ok(())
+}
+
 fn check_route(config: &Config, index: usize) -> Result<(), Refusal> {
     let Some(route) = config.routes.get(index) else { return Ok(()) };
     let (Some(forward), Some(websocket)) = (route.service.forward(), route.service.websocket())
@@ -42,6 +65,13 @@ fn check_route(config: &Config, index: usize) -> Result<(), Refusal> {
     if route.service.events().is_some() && !cfg!(feature = "http-backends") {
         let key = format!("route[{index}].service");
         return Err(Refusal::new(key, &Value::from("events"), WITHOUT_HTTP));
+    }
+    if let Some(events) = route.service.events()
+        && RouteSelection::parse(&events.route_selection).is_none()
+    {
+        let key = format!("route[{index}].route_selection");
+        let rule = "must be an expression such as $request.body.action";
+        return Err(Refusal::new(key, &Value::from(events.route_selection.as_str()), rule));
     }
     if !config.upstreams.iter().any(|upstream| upstream.name == forward.upstream) {
         let known: Vec<&str> = config.upstreams.iter().map(|own| own.name.as_str()).collect();

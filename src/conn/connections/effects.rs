@@ -10,7 +10,7 @@ use crate::conn::fanout::{
 use crate::conn::flags::Flags;
 use crate::conn::inspect::{Inspector, SLICE_WORK, Viewer};
 use crate::conn::slot::Conn;
-use crate::effects::{CloseReason, Effect, Order, Peer, Publication};
+use crate::effects::{ChannelCounts, CloseReason, Effect, Order, Peer, Publication};
 use crate::inspect::{ClosedSlice, ConnectionFilter, Query, SentSlice};
 use crate::key::{ConnKey, home_loop};
 use crate::mail::{LoopMessage, LoopMessageKind};
@@ -62,6 +62,7 @@ impl<S: Transport> Connections<S> {
             Effect::Discharge(bytes) => {
                 return self.services.discharge(bytes, &mut self.turn.memory);
             }
+            Effect::Count(counts) => return self.count_channels(counts),
             Effect::Pause(peer, pauses) => return self.pause_for_service(peer.key, pauses),
             Effect::Close(peer, request) => {
                 (peer.loop_index, LoopMessageKind::Close(peer.key, request))
@@ -102,6 +103,18 @@ impl<S: Transport> Connections<S> {
         } else {
             self.mail.send(to, LoopMessage(message));
         }
+    }
+
+    fn count_channels(&self, counts: ChannelCounts) {
+        let ChannelCounts { publications, recoveries, positions_lost, refusals, channels, members } =
+            counts;
+        let counters = &self.turn.counters;
+        counters.channel_publications.add(publications.into());
+        counters.channel_recoveries.add(recoveries.into());
+        counters.channel_positions_lost.add(positions_lost.into());
+        counters.channel_refusals.add(refusals.into());
+        counters.channels_now.set(channels.into());
+        counters.channel_members_now.set(members.into());
     }
 
     /// Does what a loop is asked for.
@@ -466,6 +479,10 @@ impl<S: Transport> Connections<S> {
                 self.turn.work.charge(prices::PUBLICATION + prices::bytes(item.held_bytes()));
                 reply.send(self.services.publish_item(&item, publishes));
             }
+            Query::Channels { question, reply } => {
+                self.turn.work.charge(prices::PUBLICATION + prices::bytes(question.held_bytes()));
+                self.services.ask_channels(question, reply);
+            }
             Query::Trace { id, filter, payload_bytes_max, sink, reply } => {
                 self.turn.traces.add(id, filter, payload_bytes_max, sink, reply);
             }
@@ -573,7 +590,9 @@ impl<S: Transport> Connections<S> {
             PushResult::Written => self.arm_if_asked(key),
             PushResult::Failed => self.abort(key, CloseReason::Reset),
             PushResult::TooSlow => {
-                self.fail(key, CloseCode::TOO_SLOW, "too slow", CloseReason::Slow);
+                let Some(route) = self.table.get(key).map(|conn| conn.route) else { return };
+                let code = self.services.route(route).0.options.slow_code;
+                self.fail(key, code, "too slow", CloseReason::Slow);
             }
         }
     }

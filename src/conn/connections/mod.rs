@@ -28,7 +28,7 @@ use crate::conn::outbox::Outbox;
 use crate::conn::population::Population;
 use crate::conn::proxies::Opening;
 use crate::conn::receive::{Input, Next, Outcome, Unfinished};
-use crate::conn::relay::{self, ConnectOrder, Lost, MaskKeys};
+use crate::conn::relay::{self, ConnectOrder, Lost, MaskKeys, ServerRoute};
 use crate::conn::room_lists::RoomLists;
 use crate::conn::schedule::Schedule;
 use crate::conn::send::Output;
@@ -52,7 +52,7 @@ use crate::proxy_protocol::HeaderPolicy;
 use crate::services::{Route, RouteNumbers, Router};
 use crate::timer::{Millis, Tick, WallTime, earliest};
 use crate::tls::RECORD_BYTES_MAX;
-use crate::transport::Transport;
+use crate::transport::{ConnectError, Transport};
 use crate::work::{Phase, Work, prices};
 use crate::ws::CloseCode;
 
@@ -241,6 +241,7 @@ impl<S: Transport> Connections<S> {
     pub fn set_date(&mut self, date: WallTime) {
         (self.turn.wall_time, self.turn.dated) = (date, self.turn.now);
         self.turn.date = HttpDate::from_unix_seconds(date.0 / 1000);
+        self.services.set_date(date);
     }
 
     /// From now on these settings hold, for connections that are open too. The size of the receive
@@ -513,7 +514,10 @@ impl<S: Transport> Connections<S> {
             self.turn.work.charge(prices::EFFECT);
             let next = self.cold.relays_mut().next(link, self.turn.now, &self.turn.counters);
             match next {
-                relay::Next::Connect(server) => return Some(ConnectOrder { client, server }),
+                relay::Next::Connect(route) => {
+                    let ServerRoute { address: server, local, tls } = *route;
+                    return Some(ConnectOrder { client, server, local, tls });
+                }
                 relay::Next::Refuse(failure) => {
                     let Some(mut at) = self.at(client) else { continue };
                     let outcome = at.refuse_relay(failure);
@@ -526,9 +530,10 @@ impl<S: Transport> Connections<S> {
         }
     }
 
-    /// A connection to the server of a [`ConnectOrder`] is under way over `socket`, which counts against
+    /// A connection to the server of this order is under way over `socket`, which counts against
     /// `connections_max`. Gives its key, for the poller.
-    pub fn handle_connecting(&mut self, client: ConnKey, socket: S) -> ConnKey {
+    pub fn handle_connecting(&mut self, order: ConnectOrder, socket: S) -> ConnKey {
+        let ConnectOrder { client, tls, .. } = order;
         let (state, tick) = (State::outbound(), self.turn.tick);
         let of_client = self.table.get(client).map(|conn| (conn.link, conn.route));
         let (link, route) = of_client.unwrap_or_default();
@@ -543,10 +548,18 @@ impl<S: Transport> Connections<S> {
         // The poller reports room from the beginning, as that says that the connection stands.
         conn.flags.set(Flags::WRITE_BLOCKED);
         conn.flags.set(Flags::WRITE_INTEREST);
+        let entered = match tls {
+            Some(tls) => {
+                self.input.make_shared_room(RECORD_BYTES_MAX);
+                self.cold.enter_outbound_tls(&mut conn.cold, tls, &mut self.turn)
+            }
+            None => Ok(()),
+        };
         let head = self.cold.relays().head(link);
         let pushed = self.output.queue_bytes(conn, key, head, &mut self.turn);
         self.turn.counters.relay_connects.add(1);
-        if let Some(reason) = pushed.abort_reason() {
+        let overload = entered.is_err().then_some(CloseReason::Overload);
+        if let Some(reason) = pushed.abort_reason().or(overload) {
             self.cold.relays_mut().note_lost(link, Lost::Exhausted);
             self.abort(key, reason);
         }
@@ -554,12 +567,18 @@ impl<S: Transport> Connections<S> {
         key
     }
 
-    /// No connection to the server of a [`ConnectOrder`] is under way; `is_exhausted` says that another
-    /// server would not help.
-    pub fn handle_unconnected(&mut self, client: ConnKey, is_exhausted: bool) {
+    /// No connection to the server of a [`ConnectOrder`] is under way.
+    pub fn handle_unconnected(&mut self, client: ConnKey, error: ConnectError) {
         let Some(link) = self.table.get(client).map(|conn| conn.link) else { return };
-        let lost = if is_exhausted { Lost::Exhausted } else { Lost::Failed };
+        let lost = match error {
+            ConnectError::Exhausted => Lost::Exhausted,
+            ConnectError::NoPort => Lost::NoPort,
+            ConnectError::Failed => Lost::Failed,
+        };
         let relays = self.cold.relays_mut();
+        if let (ConnectError::NoPort, Some(server)) = (error, relays.server(link)) {
+            log::warn!("backend {}: no source port is left for it", server.address());
+        }
         relays.note_lost(link, lost);
         relays.want(client);
     }

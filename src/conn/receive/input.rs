@@ -36,7 +36,7 @@ impl Input {
     }
 
     /// Makes the shared buffer longer where it is shorter than what must fit into it at once. Called
-    /// before anything is received.
+    /// while it is not lent.
     pub(crate) fn make_shared_room(&mut self, bytes: usize) {
         if self.shared.bytes.len() < bytes {
             self.shared = ReadBuffer::new(vec![0; bytes]);

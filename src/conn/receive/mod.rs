@@ -218,6 +218,11 @@ impl<S: Transport> Active<'_, S> {
             }
             Received::Ended { clean } => self.end_input(buffer, clean),
             Received::Broken => {
+                if self.conn.state.phase() == Phase::Reaching {
+                    // Nothing has been said to it that would have to be ended.
+                    let outcome = Outcome::Abort(CloseReason::Tls);
+                    return act_and_keep(buffer, outcome, Source::Drained);
+                }
                 if self.conn.state.is_handshake() {
                     self.turn.note_failed_handshake(self.key);
                 }
@@ -262,6 +267,10 @@ impl<S: Transport> Active<'_, S> {
     /// The peer has ended its half.
     fn end_input(&mut self, mut buffer: ReadBuffer, clean: bool) -> Step {
         let phase = self.conn.state.phase();
+        if phase == Phase::Reaching && self.cold.is_handshaking(self.conn.cold) {
+            // It was never reached.
+            return act_and_keep(buffer, Outcome::Abort(CloseReason::Gone), Source::Drained);
+        }
         let is_reply = phase == Phase::Exchanging && self.conn.protocol.is_backend();
         if phase == Phase::Reaching || is_reply && clean {
             // Where a reply has no length, this is its end.

@@ -4,6 +4,7 @@
 //! Another server is tried only while nothing of the request has gone out (RFC 9110 §9.2.2: a request
 //! that was perhaps acted on is not sent again), and at most two others.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::bytes::Relay;
@@ -18,9 +19,10 @@ use crate::http::{
 use crate::key::{ConnKey, SlotRef};
 use crate::metrics::{Counter, Counters};
 use crate::pool::ReadBuffer;
+use crate::stream::ServerFault;
 use crate::timer::Millis;
 use crate::transport::{ServerAddress, Transport};
-use crate::upstream::Pick;
+use crate::upstream::{Pick, ServerTls};
 use crate::work::prices;
 use crate::ws::Progress;
 
@@ -28,11 +30,21 @@ use crate::ws::Progress;
 #[derive(Debug)]
 pub(in crate::conn) enum Next {
     /// A connection is to be begun.
-    Connect(ServerAddress),
+    Connect(Box<ServerRoute>),
     /// The request is refused.
     Refuse(Failure),
     /// Nothing: it is answered already.
     Nothing,
+}
+
+/// How a server is connected to.
+#[derive(Debug)]
+pub(in crate::conn) struct ServerRoute {
+    pub(in crate::conn) address: ServerAddress,
+    /// Where the connection comes from, if that is configured.
+    pub(in crate::conn) local: Option<IpAddr>,
+    /// How it speaks TLS, if it does.
+    pub(in crate::conn) tls: Option<ServerTls>,
 }
 
 /// Why the gateway answers a request itself.
@@ -70,7 +82,14 @@ impl Failure {
             Self::Lost(Lost::Exhausted) => {
                 Rejection::unavailable(retry_after_s, "the gateway is full, try again later")
             }
+            Self::Lost(Lost::NoPort) => {
+                Rejection::unavailable(retry_after_s, "the gateway has no source port left")
+            }
             Self::Lost(Lost::Failed) => Rejection::bad_gateway("the backend cannot be reached"),
+            Self::Lost(Lost::Certificate) => {
+                Rejection::bad_gateway("the certificate of the backend is not valid")
+            }
+            Self::Lost(Lost::Tls) => Rejection::bad_gateway("TLS with the backend has failed"),
             Self::Lost(Lost::NoReply) => {
                 Rejection::bad_gateway("the backend has sent no valid reply")
             }
@@ -88,7 +107,10 @@ impl Failure {
         match self {
             Self::Full | Self::NoServer => &counters.relay_no_server,
             Self::Lost(Lost::Exhausted) => &counters.relay_exhausted,
+            Self::Lost(Lost::NoPort) => &counters.relay_source_ports,
             Self::Lost(Lost::Failed) => &counters.relay_unreachable,
+            Self::Lost(Lost::Certificate) => &counters.relay_bad_certificate,
+            Self::Lost(Lost::Tls) => &counters.relay_tls_failed,
             Self::Lost(Lost::NoReply) => &counters.relay_no_reply,
             Self::Lost(Lost::ConnectTimeout | Lost::ReplyTimeout) => &counters.relay_timed_out,
         }
@@ -110,11 +132,12 @@ impl RelayRecords {
             None if last.is_some() => return Next::Nothing,
             None => {}
             Some(lost) => {
-                let is_of_server = matches!(lost, Lost::Failed | Lost::ConnectTimeout);
-                let is_unreached = is_of_server && !attempt.is_sent;
-                if is_unreached && let Some(server) = attempt.tried.last() {
+                if lost.is_of_server()
+                    && let Some(server) = attempt.tried.last()
+                {
                     attempt.request.upstream.note_failed(server, now);
                 }
+                let is_unreached = lost.may_be_unreached() && !attempt.is_sent;
                 if !is_unreached || attempt.tried.len() > RETRIES_MAX {
                     return Next::Refuse(Failure::Lost(lost));
                 }
@@ -132,10 +155,13 @@ impl RelayRecords {
                 let address = server.address().clone();
                 attempt.tried.push(Arc::clone(server));
                 attempt.began = now;
-                attempt.due = now.plus(request.upstream.set().settings().connect_ms).tick();
+                let set = request.upstream.set();
+                attempt.due = now.plus(set.settings().connect_ms).tick();
                 attempt.is_reached = false;
+                let tls = set.tls(permit.server());
+                let local = request.upstream.local_address(&address);
                 self.set_permit(link, permit);
-                Next::Connect(address)
+                Next::Connect(Box::new(ServerRoute { address, local, tls }))
             }
             (_, Some(lost)) => Next::Refuse(Failure::Lost(lost)),
             (Pick::Full, None) => Next::Refuse(Failure::Full),
@@ -192,15 +218,25 @@ impl<S: Transport> Relay<'_, S> {
     pub(in crate::conn) fn lost(&mut self, key: ConnKey) {
         let Some(conn) = self.table.get(key) else { return };
         let (link, waiting_bytes) = (conn.link, conn.queue.bytes());
+        let fault = self.cold.server_fault(conn.cold);
         let records = self.cold.relays_mut();
         if let Some(attempt) = records.attempt_mut(link) {
             // What waits may be of the body, behind a head that is out.
             attempt.is_sent |= waiting_bytes < attempt.request.head.len();
         }
         let is_out = records.attempt(link).is_some_and(|own| own.is_sent && own.exchange.is_some());
-        // A connection that took all of it is cut without a reply.
-        let has_all = waiting_bytes == 0 || is_out;
-        records.note_lost(link, if has_all { Lost::NoReply } else { Lost::Failed });
+        let lost = match fault {
+            Some(ServerFault::NoMemory) => Lost::Exhausted,
+            Some(fault) if fault.is_of_certificate() => Lost::Certificate,
+            Some(_) => Lost::Tls,
+            // A connection that took all of it is cut without a reply.
+            None if waiting_bytes == 0 || is_out => Lost::NoReply,
+            None => Lost::Failed,
+        };
+        if let (Some(fault), Some(server)) = (fault, records.server(link)) {
+            log::warn!("backend {}: {fault}", server.address());
+        }
+        records.note_lost(link, lost);
     }
 
     /// The deadline of a connection that is being made, or of the reply, has passed.

@@ -2,6 +2,7 @@
 //! answer.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -13,7 +14,7 @@ use crate::pool::{Buffers, Need, OverBudget};
 use crate::shrink::Shrink as _;
 use crate::timer::{Millis, Tick};
 use crate::transport::ServerAddress;
-use crate::upstream::{Server, ServerPermit};
+use crate::upstream::{Server, ServerPermit, ServerTls};
 use crate::ws::CloseRequest;
 
 /// The relays of one loop.
@@ -80,16 +81,50 @@ pub(crate) struct Attempt {
 /// How an attempt came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
-    /// The process has no descriptor, port or memory for it.
+    /// The process has no descriptor or memory for it.
     Exhausted,
+    /// There is no source port left for it.
+    NoPort,
     /// The connection did not stand in time.
     ConnectTimeout,
     /// It was refused, or cut.
     Failed,
+    /// The server's certificate does not verify.
+    Certificate,
+    /// TLS with the server has failed for another reason.
+    Tls,
     /// The server has said what is no reply.
     NoReply,
     /// The reply did not come in time.
     ReplyTimeout,
+}
+
+impl Lost {
+    /// Whether it counts against the server.
+    pub(super) fn is_of_server(self) -> bool {
+        match self {
+            Self::Exhausted | Self::NoPort => false,
+            Self::Certificate
+            | Self::ConnectTimeout
+            | Self::Failed
+            | Self::NoReply
+            | Self::ReplyTimeout
+            | Self::Tls => true,
+        }
+    }
+
+    /// Whether the server may have got nothing of the request.
+    pub(super) fn may_be_unreached(self) -> bool {
+        match self {
+            Self::Certificate
+            | Self::ConnectTimeout
+            | Self::Failed
+            // To another server the same ports may be free.
+            | Self::NoPort
+            | Self::Tls => true,
+            Self::Exhausted | Self::NoReply | Self::ReplyTimeout => false,
+        }
+    }
 }
 
 /// An end of a relay whose partner is gone.
@@ -118,6 +153,10 @@ pub struct ConnectOrder {
     pub client: ConnKey,
     /// Where to.
     pub server: ServerAddress,
+    /// The address that the connection comes from, if one is configured.
+    pub local: Option<IpAddr>,
+    /// How it speaks TLS, if it does.
+    pub tls: Option<ServerTls>,
 }
 
 impl RelayRecords {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::admission::AddressUse;
+use crate::effects::{EventClient, Peer};
 use crate::inspect::Query;
 use crate::mail::{NoReply, Reply};
 use crate::metrics::Family;
@@ -18,6 +19,12 @@ pub trait Gateway: fmt::Debug + Send + Sync {
     /// # Errors
     /// If the loop has ended, or has too much mail waiting.
     fn query(&self, loop_index: usize, query: Query) -> Result<(), NoReply>;
+
+    /// A client of a route with events; `None` if it is none, or no more.
+    fn event_client(&self, peer: Peer) -> Option<EventClient> {
+        let _ = peer;
+        None
+    }
 
     /// Has a loop say that it takes its turns.
     ///

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
@@ -9,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::shared::Shared;
+use super::signature;
 use crate::control::admin::access::{bearer, check_local_host};
 use crate::control::admin::error::ApiError;
 use crate::control::wall_now::wall_now;
@@ -21,10 +23,31 @@ pub(super) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    match check(&shared, &request) {
-        Ok(()) => next.run(request).await,
+    let is_signed = signature::is_signed(request.headers()) && !shared.settings.keys.is_empty();
+    let request = match is_signed {
+        true => check_signed(&shared, request).await,
+        false => check(&shared, &request).map(|()| request),
+    };
+    match request {
+        Ok(request) => next.run(request).await,
         Err(error) => error.into_response(),
     }
+}
+
+/// A request whose signature covers its body, which is read for that.
+async fn check_signed(shared: &Shared, request: Request) -> Result<Request, ApiError> {
+    check_local_host(&shared.settings.place, request.uri(), request.headers())?;
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, shared.settings.body_bytes_max).await.map_err(|_| {
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than api.body_bytes_max")
+    })?;
+    let now = wall_now();
+    let is_right = |key: &SharedSecret| signature::verifies(key.expose(), &parts, &body, now);
+    if shared.settings.keys.iter().fold(false, |any, key| any | is_right(key)) {
+        return Ok(Request::from_parts(parts, Body::from(body)));
+    }
+    let message = "the signature is not one by a key of api.keys";
+    Err(ApiError::new(StatusCode::FORBIDDEN, message))
 }
 
 fn check(shared: &Shared, request: &Request) -> Result<(), ApiError> {

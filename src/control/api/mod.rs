@@ -12,16 +12,22 @@
 //! | `access` | what a request proves |
 //! | `publish` | `POST /publish` |
 //! | `publisher` | publications of all listeners, in order |
+//! | `management` | `/@connections/{id}`, as behind API Gateway |
+//! | `signature` | requests that are signed as Amazon signs them |
+//! | `channels` | `POST /api/METHOD`, of libraries for the Centrifugo server API |
 //! | `connections` | `GET /connections/{id}` |
 
 mod access;
+mod channels;
 mod connections;
 mod listener;
+mod management;
 pub(super) mod publish;
 mod publisher;
 mod router;
 mod settings;
 mod shared;
+mod signature;
 
 pub use listener::ApiListener;
 pub use publisher::Publisher;

@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 
 use super::access::guard;
 use super::shared::Shared;
-use super::{connections, publish};
+use super::{channels, connections, management, publish};
 use crate::control::admin::error::{no_such_method, no_such_path};
 
 /// Everything that the listener serves. Each path asks for a key.
@@ -19,6 +19,10 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .route("/publish", post(publish::publish))
         .route("/publish/", post(publish::publish))
         .route("/connections/{id}", get(connections::show))
+        // As behind API Gateway, with a stage or without.
+        .route("/@connections/{id}", management::methods())
+        .route("/{stage}/@connections/{id}", management::methods())
+        .route("/api/{method}", post(channels::call))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(Arc::clone(shared), guard))

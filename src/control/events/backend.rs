@@ -13,13 +13,16 @@ use super::servers::Servers;
 use super::settings::EventBackendSettings;
 use crate::control::breaker::Breaker;
 use crate::control::tasks::{Job, Tasks};
+use crate::control::wall_now::wall_now;
+use crate::events::api_gateway::GatewayStyle;
 use crate::events::{Action, ClientEvent, Conversation, End, EventHead, EventRequest};
 use crate::http::Rejection;
 use crate::metrics::ControlCounters;
 use crate::services::{
-    Accept, EventAnswer, EventBackend, EventOpening, EventRoom, Peer, ServiceMessage, ServiceSender,
+    Accept, EventAnswer, EventBackend, EventClient, EventOpening, EventRoom, Peer, ServiceMessage,
+    ServiceSender,
 };
-use crate::timer::Millis;
+use crate::timer::{Millis, WallTime};
 
 /// Tells a backend of the events of a route's connections. It goes on over reloads and over failures of
 /// the control thread.
@@ -61,6 +64,10 @@ pub(super) struct Entry {
     pub(super) conversation: Conversation,
     pub(super) head: Arc<EventHead>,
     answer_to: ServiceSender,
+    /// How its events are told, as the route had it when it was begun.
+    pub(super) style: Option<Arc<GatewayStyle>>,
+    /// When the client has asked to be let in.
+    pub(super) opened_at: WallTime,
     /// Bytes that the loop has charged and was not told to release.
     charged: usize,
     /// Whether the loop does not read the client.
@@ -82,6 +89,8 @@ pub(super) struct Entry {
 pub(super) struct Next {
     pub(super) request: EventRequest,
     pub(super) head: Arc<EventHead>,
+    pub(super) style: Option<Arc<GatewayStyle>>,
+    pub(super) opened_at: WallTime,
     pub(super) current: Current,
 }
 
@@ -129,6 +138,18 @@ impl EventBackends {
         (Arc::new(Self(Arc::clone(&own))), own)
     }
 
+    /// When a client that was let in has asked for it, and what it called itself then; `None` if it is
+    /// no client of the route, or no more.
+    #[must_use]
+    pub fn client(&self, peer: Peer) -> Option<EventClient> {
+        let state = self.0.state();
+        let entry = state.by_peer.get(&peer).filter(|own| own.is_let_in && !own.is_gone)?;
+        let mut lines = entry.head.lines();
+        let agent = lines.find(|(name, _)| name.eq_ignore_ascii_case(b"User-Agent"));
+        let agent = agent.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
+        Some(EventClient { connected_at: entry.opened_at, user_agent: agent.unwrap_or_default() })
+    }
+
     /// Goes on with other settings. Requests under way end with those that they were begun with.
     pub fn set(&self, settings: EventBackendSettings) {
         let requests_max = settings.requests_max;
@@ -154,8 +175,14 @@ impl EventBackend for EventBackends {
             let told = Told { decision: Some(Err(rejection)), actions: Vec::new() };
             return post(&answer_to, peer, told, 0, false);
         }
+        let settings = own.settings();
         let entry = Entry {
-            conversation: Conversation::new(own.settings().limits),
+            conversation: match &settings.gateway_style {
+                None => Conversation::new(settings.limits),
+                Some(_) => Conversation::of_single_events(settings.limits),
+            },
+            style: settings.gateway_style.clone(),
+            opened_at: wall_now(),
             head: Arc::new(head),
             answer_to,
             charged: 0,
@@ -277,7 +304,9 @@ impl Conversations {
                 false => entry.conversation.next_request(),
             };
             if let Some(request) = request {
-                return Some(Next { request, head: Arc::clone(&entry.head), current });
+                let (head, style) = (Arc::clone(&entry.head), entry.style.clone());
+                let opened_at = entry.opened_at;
+                return Some(Next { request, head, style, opened_at, current });
             }
         }
         entry.is_busy = false;

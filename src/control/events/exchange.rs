@@ -8,9 +8,10 @@ use log::Level;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-use super::backend::{Conversations, Entry, Next, Told, now};
+use super::backend::{Conversations, Entry, Told, now};
+use super::gateway_style;
 use super::outcome;
-use super::request::request_of;
+use super::request::{ToldOf, request_of};
 use super::servers::Unanswered;
 use crate::control::connection_id;
 use crate::control::fetch::Reply;
@@ -37,8 +38,14 @@ async fn run(all: Arc<Conversations>, peer: Peer, mut is_kept_alive: bool) {
     while let Some(next) = all.next(peer, std::mem::take(&mut is_kept_alive)) {
         let about = next.request.about;
         let guard = Guard { all: &all, peer, about, is_open: true };
-        let result = exchange(&all, peer, &next).await;
-        guard.close(|all| all.took(peer, |entry| take(all, entry, about, result)));
+        let mut told = ToldOf { id: connection_id::encode(peer), next, route_key: String::new() };
+        let result = exchange(&all, peer, &mut told).await;
+        guard.close(|all| {
+            all.took(peer, |entry| match entry.style.clone() {
+                None => take(all, entry, about, result),
+                Some(style) => gateway_style::take(all, entry, &style, &told, result),
+            });
+        });
     }
 }
 
@@ -74,12 +81,12 @@ impl Drop for Guard<'_> {
 }
 
 /// Sends a request, again and again where that is right.
-async fn exchange(all: &Conversations, peer: Peer, next: &Next) -> Result<Reply, Unanswered> {
+async fn exchange(all: &Conversations, peer: Peer, told: &mut ToldOf) -> Result<Reply, Unanswered> {
     let mut retries = 0;
     loop {
         all.counters().event_requests.add(1);
-        let result = send(all, peer, next).await;
-        let may_retry = match (&result, next.request.about) {
+        let result = send(all, peer, told).await;
+        let may_retry = match (&result, told.next.request.about) {
             (_, About::Opening) => false,
             (Err(unanswered), About::Messages) => !unanswered.may_be_told,
             (Ok(_), About::Messages) => false,
@@ -103,7 +110,8 @@ fn jitter(peer: Peer, retries: u32) -> Duration {
 }
 
 /// Sends a request once, unless its backend is left alone.
-async fn send(all: &Conversations, peer: Peer, next: &Next) -> Result<Reply, Unanswered> {
+async fn send(all: &Conversations, peer: Peer, told: &mut ToldOf) -> Result<Reply, Unanswered> {
+    let ToldOf { id, next, route_key } = told;
     let settings = all.settings();
     // They are never closed.
     let _permit = next.current.permits.acquire().await.ok();
@@ -114,16 +122,16 @@ async fn send(all: &Conversations, peer: Peer, next: &Next) -> Result<Reply, Una
         return Err(Unanswered { may_be_told: false, is_late: false, why });
     }
     let mut attempt = Attempt { all, is_open: true };
-    let Some(request) =
-        request_of(&next.head, &connection_id::encode(peer), &next.request, &settings)
-    else {
+    let Some(made) = request_of(next, id, &settings) else {
         let why = "the request cannot be passed on".to_owned();
         return Err(Unanswered { may_be_told: false, is_late: false, why });
     };
+    *route_key = made.route_key;
     let key = (u64::from(peer.key.index) << 16) | u64::from(peer.loop_index);
     let at = (all.loop_now(), key);
     let servers = &next.current.servers;
-    let result = servers.send(&settings.upstream, &request, at, settings.reply_bytes_max).await;
+    let result =
+        servers.send(&settings.upstream, &made.request, at, settings.reply_bytes_max).await;
     attempt.is_open = false;
     match &result {
         Ok(reply)

@@ -11,12 +11,14 @@
 //! | `settings` | how a backend is told |
 //! | `backend` | the conversations of a route |
 //! | `exchange` | the requests about one connection, one after the other |
+//! | `gateway_style` | what replies come to in the style of API Gateway |
 //! | `servers` | the servers of the upstream, and which gets a request |
 //! | `request` | a request as it is sent |
 //! | `outcome` | what a reply comes to |
 
 mod backend;
 mod exchange;
+mod gateway_style;
 mod outcome;
 mod request;
 mod servers;

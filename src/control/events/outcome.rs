@@ -21,19 +21,22 @@ pub(super) fn facts(reply: &Reply) -> ReplyFacts {
     ReplyFacts::of(reply.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
 }
 
-/// How a client is let in. A subprotocol that it does not offer is left out (RFC 6455 §4.2.2).
+/// How a client is let in.
 pub(super) fn accept(reply: &Reply, head: &EventHead) -> Accept {
     let chosen = reply.headers.get("sec-websocket-protocol").and_then(|own| own.to_str().ok());
+    Accept {
+        subprotocol: chosen.and_then(|own| offered(own, head)),
+        headers: passed_on(&reply.headers),
+    }
+}
+
+/// The subprotocol that a backend has chosen, if the client offers it (RFC 6455 §4.2.2).
+pub(super) fn offered(chosen: &str, head: &EventHead) -> Option<Subprotocol> {
     let is_offer = |name: &[u8]| name.eq_ignore_ascii_case(b"Sec-WebSocket-Protocol");
     let offers = head.lines().filter(|(name, _)| is_offer(name)).map(|(_, value)| value);
     let offers: Vec<&[u8]> = offers.collect();
-    let is_offered = |own: &&str| has_token(offers.iter().copied(), own.as_bytes());
-    Accept {
-        subprotocol: chosen
-            .filter(is_offered)
-            .and_then(|own| Subprotocol::new(own.to_owned()).ok()),
-        headers: passed_on(&reply.headers),
-    }
+    let is_offered = has_token(offers.iter().copied(), chosen.as_bytes());
+    is_offered.then(|| Subprotocol::new(chosen.to_owned()).ok()).flatten()
 }
 
 /// The refusal that a backend has answered with.

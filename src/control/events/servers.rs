@@ -9,15 +9,22 @@ use http_body_util::Full;
 use hyper::Request;
 use tokio::time::timeout;
 
-use crate::control::fetch::{FetchError, Reply, Server, ServerConnections};
+use crate::control::fetch::{FetchError, Reply, Server, ServerConnections, Trust};
 use crate::control::tasks::Tasks;
 use crate::timer::Millis;
-use crate::upstream::{self, Pick, Upstream};
+use crate::upstream::{self, Pick, ServerSet, Upstream, UpstreamTls};
 
 /// Connections to the servers of an upstream, of one run of the control thread.
 pub(super) struct Servers {
     tasks: Tasks,
-    connections: Mutex<HashMap<String, Arc<ServerConnections>>>,
+    connections: Mutex<HashMap<String, Connected>>,
+}
+
+/// Connections to one server, and the settings of TLS that they were made by.
+#[derive(Clone)]
+struct Connected {
+    tls: Option<UpstreamTls>,
+    connections: Arc<ServerConnections>,
 }
 
 /// Why a request has no reply.
@@ -56,10 +63,11 @@ impl Servers {
                 Pick::Nothing => break,
             };
             let server = Arc::clone(permit.server());
-            let settings = upstream.set().settings().clone();
+            let set = upstream.set();
+            let settings = set.settings();
             let limit = Duration::from_millis(settings.connect_ms + settings.reply_ms);
             let connect = Duration::from_millis(settings.connect_ms);
-            let Some(connections) = self.connections_to(&server, connect) else { break };
+            let Some(connections) = self.connections_to(&server, &set, connect) else { break };
             let sent = connections.send(request.clone(), body_bytes_max);
             let late = || Err(FetchError::Late(limit));
             let result = timeout(limit, sent).await.unwrap_or_else(|_| late());
@@ -74,6 +82,9 @@ impl Servers {
                     tried.push(server);
                 }
                 Err(error) => {
+                    if !matches!(error, FetchError::TooLarge(_)) {
+                        upstream.note_failed(&server, now);
+                    }
                     let is_late = matches!(error, FetchError::Late(_));
                     return Err(Unanswered { may_be_told: true, is_late, why: error.to_string() });
                 }
@@ -85,6 +96,7 @@ impl Servers {
     fn connections_to(
         &self,
         server: &upstream::Server,
+        set: &ServerSet,
         connect: Duration,
     ) -> Option<Arc<ServerConnections>> {
         let address = server.address();
@@ -102,8 +114,19 @@ impl Servers {
             // Those of addresses that are long gone; the others connect anew.
             all.clear();
         }
-        let make = || Arc::new(ServerConnections::new(place, None, connect, &self.tasks));
-        Some(Arc::clone(all.entry(address.to_string()).or_insert_with(make)))
+        let tls = &set.settings().tls;
+        let make = || {
+            let trust = set.tls(server).map(Trust::of_upstream);
+            let connections = ServerConnections::new(place, trust, connect, &self.tasks);
+            Connected { tls: tls.clone(), connections: Arc::new(connections) }
+        };
+        let known = all.get(&address.to_string()).filter(|known| known.tls == *tls).cloned();
+        let connected = known.unwrap_or_else(|| {
+            let connected = make();
+            all.insert(address.to_string(), connected.clone());
+            connected
+        });
+        Some(connected.connections)
     }
 }
 

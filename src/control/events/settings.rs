@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::events::ConversationLimits;
+use crate::events::api_gateway::GatewayStyle;
 use crate::jwt::SharedSecret;
 use crate::timer::WallTime;
 use crate::upstream::Upstream;
@@ -29,6 +30,8 @@ pub struct EventBackendSettings {
     pub requests_max: usize,
     /// The requests at once of all routes.
     pub all_requests: EventRequests,
+    /// The style of API Gateway, if that is how events are told.
+    pub gateway_style: Option<Arc<GatewayStyle>>,
     /// By what requests are signed, if they are.
     pub grip: Option<GripSigner>,
     /// The longest body of a reply, in bytes.

@@ -1,9 +1,12 @@
 //! A connection to a server, with TLS where its URL asks for it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -24,23 +27,41 @@ pub(super) async fn connect(
     tasks: &Tasks,
 ) -> Result<Sender, FetchError> {
     let failed = |error: std::io::Error| FetchError::Connect(error.to_string());
-    match server {
-        Server::Unix(path) => speak(UnixStream::connect(path).await.map_err(failed)?, tasks).await,
-        Server::Tcp { host, port, has_tls } => {
-            let socket = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
-            // A request is one write, whose reply is waited for.
-            socket.set_nodelay(true).map_err(failed)?;
-            if !has_tls {
-                return speak(socket, tasks).await;
-            }
+    let secured = match (trust, server) {
+        (Some(Trust { config, name: Some(name) }), _) => Some((config, name.clone())),
+        (trust, Server::Tcp { host, has_tls: true, .. }) => {
             let name = ServerName::try_from(host.clone()).map_err(|_| {
                 FetchError::Connect("no certificate can be for its host".to_owned())
             })?;
             let trust = trust.ok_or_else(|| FetchError::Connect("no authorities".to_owned()))?;
-            let connector = TlsConnector::from(std::sync::Arc::clone(&trust.0));
-            speak(connector.connect(name, socket).await.map_err(failed)?, tasks).await
+            Some((&trust.config, name))
+        }
+        (_, Server::Tcp { .. } | Server::Unix(_)) => None,
+    };
+    match server {
+        Server::Unix(path) => {
+            let socket = UnixStream::connect(path).await.map_err(failed)?;
+            secure(socket, secured, tasks).await
+        }
+        Server::Tcp { host, port, .. } => {
+            let socket = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
+            // A request is one write, whose reply is waited for.
+            socket.set_nodelay(true).map_err(failed)?;
+            secure(socket, secured, tasks).await
         }
     }
+}
+
+/// Speaks TLS where that is asked for, by these settings and with a server of this name.
+async fn secure(
+    socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    secured: Option<(&Arc<ClientConfig>, ServerName<'static>)>,
+    tasks: &Tasks,
+) -> Result<Sender, FetchError> {
+    let Some((config, name)) = secured else { return speak(socket, tasks).await };
+    let connector = TlsConnector::from(Arc::clone(config));
+    let stream = connector.connect(name, socket).await;
+    speak(stream.map_err(|error| FetchError::Connect(error.to_string()))?, tasks).await
 }
 
 async fn speak(

@@ -4,13 +4,19 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+
+use crate::upstream::ServerTls;
 
 /// The authorities that certificates of a server must come from.
 #[derive(Clone, Debug)]
-pub struct Trust(pub(super) Arc<ClientConfig>);
+pub struct Trust {
+    pub(super) config: Arc<ClientConfig>,
+    /// The name that they must have, where it is not that of the URL.
+    pub(super) name: Option<ServerName<'static>>,
+}
 
 /// Why there can be no TLS. Displays as the end of a sentence that names the file, or the URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +33,11 @@ pub enum TrustError {
 }
 
 impl Trust {
+    /// Trusts a server of an upstream as its settings say.
+    pub(in crate::control) fn of_upstream(tls: ServerTls) -> Self {
+        Self { config: tls.config, name: Some(tls.name) }
+    }
+
     /// Trusts the authorities of a PEM file and no others.
     ///
     /// # Errors
@@ -63,6 +74,6 @@ impl Trust {
             .with_webpki_verifier(verifier)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self(Arc::new(config)))
+        Ok(Self { config: Arc::new(config), name: None })
     }
 }

@@ -72,11 +72,12 @@ impl Round {
         for (server, _) in set.servers() {
             let (server, settings) = (Arc::clone(server), Arc::clone(settings));
             let permits = Arc::clone(&permits);
+            let tls = set.tls(&server);
             checks.spawn(async move {
                 // It is never closed.
                 let _permit = permits.acquire().await;
                 let target = server.health_target();
-                let outcome = probe::check(&target, &settings).await;
+                let outcome = probe::check(&target, tls, &settings).await;
                 (server, target, outcome)
             });
         }

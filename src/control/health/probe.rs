@@ -7,15 +7,20 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use super::exchange::{Exchange, REPLY_BYTES_MAX};
-use crate::upstream::{HealthSettings, HealthTarget};
+use crate::upstream::{HealthSettings, HealthTarget, ServerTls};
 
 /// Checks a server.
 ///
 /// # Errors
 /// Why it is not healthy, as the end of a sentence.
-pub(super) async fn check(server: &HealthTarget, settings: &HealthSettings) -> Result<(), String> {
+pub(super) async fn check(
+    server: &HealthTarget,
+    tls: Option<ServerTls>,
+    settings: &HealthSettings,
+) -> Result<(), String> {
     let host = match server {
         HealthTarget::Tcp(address) => address.to_string(),
         HealthTarget::Unix(_) => "localhost".to_owned(),
@@ -23,13 +28,31 @@ pub(super) async fn check(server: &HealthTarget, settings: &HealthSettings) -> R
     let exchange = Exchange::new(settings, &host, nonce());
     let checked = async {
         match server {
-            HealthTarget::Tcp(address) => ask(&exchange, TcpStream::connect(address).await).await,
-            HealthTarget::Unix(path) => ask(&exchange, UnixStream::connect(path).await).await,
+            HealthTarget::Tcp(address) => {
+                secure(&exchange, TcpStream::connect(address).await, tls).await
+            }
+            HealthTarget::Unix(path) => {
+                secure(&exchange, UnixStream::connect(path).await, tls).await
+            }
         }
     };
     match timeout(Duration::from_millis(settings.timeout_ms), checked).await {
         Ok(outcome) => outcome,
         Err(_) => Err(format!("no answer within {} ms", settings.timeout_ms)),
+    }
+}
+
+async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
+    exchange: &Exchange,
+    connected: io::Result<S>,
+    tls: Option<ServerTls>,
+) -> Result<(), String> {
+    match (connected, tls) {
+        (Ok(socket), Some(ServerTls { config, name })) => {
+            let connector = TlsConnector::from(config);
+            ask(exchange, connector.connect(name, socket).await).await
+        }
+        (connected, _) => ask(exchange, connected).await,
     }
 }
 

@@ -311,3 +311,23 @@ proptest! {
         prop_assert!(own.has_ended());
     }
 }
+
+#[test]
+fn single_events_travel_each_in_a_request_of_its_own() {
+    let mut own = Conversation::of_single_events(LIMITS);
+    assert_eq!(own.next_request().unwrap().body, b"OPEN\r\n");
+    assert_eq!(own.answered(Vec::new()), vec![Action::Open]);
+    text(&mut own, "a");
+    text(&mut own, "b");
+    own.end(End::Gone);
+    assert_eq!(body(&mut own), "TEXT 1\r\na\r\n");
+    assert_eq!(own.held_bytes(), 2);
+    let sent = vec![Action::Send(ClientEvent::Text, b"A".to_vec())];
+    assert_eq!(own.answered(sent.clone()), sent);
+    assert_eq!(body(&mut own), "TEXT 1\r\nb\r\n");
+    assert_eq!(own.answered(Vec::new()), vec![]);
+    let last = own.next_request().unwrap();
+    assert_eq!((last.body.as_slice(), last.about), (&b"DISCONNECT\r\n"[..], About::End));
+    assert_eq!(own.answered(sent), vec![]);
+    assert!(own.has_ended() && own.held_bytes() == 0);
+}

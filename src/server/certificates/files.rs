@@ -223,7 +223,7 @@ fn if_there<T>(read: Result<T, CertificateFileError>) -> Result<Option<T>, Certi
     }
 }
 
-fn read(file: &FilePath, key: &str) -> Result<Zeroizing<Vec<u8>>, CertificateFileError> {
+pub(super) fn read(file: &FilePath, key: &str) -> Result<Zeroizing<Vec<u8>>, CertificateFileError> {
     let read = || {
         let mut bytes = Zeroizing::new(Vec::new());
         // What is no such file, as a device, must not fill the memory.

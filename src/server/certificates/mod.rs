@@ -6,6 +6,7 @@ mod folders;
 mod key_log;
 mod load;
 mod reload;
+mod upstream;
 mod watch;
 
 use std::fmt::Write as _;
@@ -21,6 +22,7 @@ use crate::timer::{Clock as _, Millis, WallTime};
 
 pub use dates::certificate_lines;
 pub use files::CertificateFileError;
+pub use upstream::{LoadedUpstreamTls, UpstreamTlsError};
 pub(crate) use watch::CertificateWatch;
 
 /// The certificates of a server that is about to start; nothing if no listener speaks TLS.

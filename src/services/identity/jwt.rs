@@ -14,7 +14,7 @@ use crate::effects::{
     Peer, Presented, Rights, RoomGrants,
 };
 use crate::http::{HeaderValue, Rejection};
-use crate::jwt::{Claims, KeySet, TokenError, Verifier};
+use crate::jwt::{Claims, KeySet, TokenError, Verified, Verifier};
 use crate::timer::WallTime;
 
 /// What tokens must be like, and which claims say what. It verifies by whatever keys it is given.
@@ -108,6 +108,21 @@ impl IdentityCheck for JwtIdentity {
         if let JwtKeys::Fetched(_, refresh) = &self.keys {
             refresh.cancel(peer);
         }
+    }
+
+    fn verify_token(&self, peer: Peer, token: &str, now: WallTime) -> Option<Verified> {
+        let verify = |keys: &KeySet| self.judge.verifier.verify(keys, token, now);
+        let verified = match &self.keys {
+            JwtKeys::Configured(keys) => verify(keys),
+            JwtKeys::Fetched(keys, refresh) => {
+                let verified = verify(&keys.load());
+                if verified.result == Err(TokenError::UnknownKey) {
+                    refresh.await_key(peer, token, IdentityReply::to_nowhere(peer));
+                }
+                verified
+            }
+        };
+        Some(verified)
     }
 
     fn is_available(&self) -> bool {

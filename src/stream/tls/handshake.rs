@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rustls::{Error, ServerConfig};
 
 use super::library::{Fault, HANDSHAKE_BYTES, Handshake, Step};
-use super::session::{State, TlsStream};
+use super::server_fault::ServerFault;
+use super::session::{State, TlsStream, UNBEGUN_BYTES};
 use super::socket::{READS_MAX, read_once};
 use crate::foreign::{FirstBytes, Port, Protocol};
 use crate::pool::{Need, OverBudget};
@@ -15,6 +16,7 @@ use crate::tls::{
     Alert, ContentType, HEADER_BYTES, Header, HeaderFault, RECORD_BYTES_MAX, RecordFault, Version,
 };
 use crate::transport::Transport;
+use crate::upstream::ServerTls;
 use crate::work::{meter, prices};
 
 impl TlsStream<'_> {
@@ -25,6 +27,13 @@ impl TlsStream<'_> {
         socket: &mut S,
         room: &mut [u8],
     ) -> Option<Received> {
+        // Most often it was begun when the connection came to stand.
+        if matches!(self.session.state, State::Unbegun(_))
+            && let Err(StreamError) =
+                self.begin_with_server().and_then(|()| self.write_sealed(socket).map(|_| ()))
+        {
+            return Some(Received::Failed);
+        }
         for number in 0..READS_MAX {
             let step = if self.session.has_unopened() {
                 self.advance_held()
@@ -128,7 +137,7 @@ impl TlsStream<'_> {
     fn advance(&mut self, input: &mut [u8], consumed: &mut usize) -> Result<Step, Fault> {
         let mut records_bytes = match &self.session.state {
             State::Handshake(handshake) => handshake.looked_at,
-            State::Silent | State::Open(_) | State::Failed => 0,
+            State::Silent | State::Unbegun(_) | State::Open(_) | State::Failed => 0,
         };
         loop {
             let unopened = &input[*consumed..];
@@ -194,6 +203,37 @@ impl TlsStream<'_> {
         Ok(())
     }
 
+    /// Begins a handshake with a server, whose first message is left in the scratch.
+    ///
+    /// # Errors
+    /// If it cannot begin.
+    pub(super) fn begin_with_server(&mut self) -> Result<(), StreamError> {
+        let State::Unbegun(tls) = std::mem::replace(&mut self.session.state, State::Failed) else {
+            return Err(StreamError);
+        };
+        self.turn.memory.discharge(UNBEGUN_BYTES);
+        let begun = self.greet(&tls);
+        begun.map_err(|fault| {
+            self.fail_handshake(&fault);
+            // Nothing is said to a server that was not spoken to.
+            self.shared.sealed.clear();
+            StreamError
+        })
+    }
+
+    fn greet(&mut self, tls: &ServerTls) -> Result<(), Fault> {
+        let charged = self.turn.memory.charge_for(Need::Head, HANDSHAKE_BYTES);
+        charged.map_err(|OverBudget| Fault::NoMemory)?;
+        match Handshake::with_server(tls, &mut self.shared.outbound) {
+            Ok(handshake) => self.session.state = State::Handshake(Box::new(handshake)),
+            Err(fault) => {
+                self.turn.memory.discharge(HANDSHAKE_BYTES);
+                return Err(fault);
+            }
+        }
+        self.step(&mut []).map(|_| ())
+    }
+
     /// Gives the library whole records, until it needs more. Gives how many bytes of them it is done
     /// with. What it has to say stands in the scratch.
     fn step(&mut self, input: &mut [u8]) -> Result<(Step, usize), Fault> {
@@ -204,7 +244,11 @@ impl TlsStream<'_> {
         let out = &mut shared.sealed;
         let said = out.len();
         let result = handshake.process(input, out);
-        if let Some(log) = &shared.secrets {
+        let log = match handshake.is_with_server() {
+            true => shared.outbound.log(),
+            false => shared.secrets.as_deref(),
+        };
+        if let Some(log) = log {
             handshake.take_secrets(log);
         }
         let price = handshake.price(out.len() > said);
@@ -220,8 +264,10 @@ impl TlsStream<'_> {
 
     /// Returns what a handshake is charged with, if it is under way.
     pub(super) fn end_handshake(&mut self) {
-        if let State::Handshake(handshake) = &self.session.state {
-            self.turn.memory.discharge(handshake.charged);
+        match &self.session.state {
+            State::Handshake(handshake) => self.turn.memory.discharge(handshake.charged),
+            State::Unbegun(_) => self.turn.memory.discharge(UNBEGUN_BYTES),
+            State::Silent | State::Open(_) | State::Failed => {}
         }
     }
 
@@ -235,8 +281,18 @@ impl TlsStream<'_> {
         };
         let (is_resumed, names) = (handshake.is_resumed(), handshake.names());
         let has_expired = handshake.has_expired(self.turn.date);
-        self.session.state = State::Open(handshake.into_records()?);
+        let is_outbound = handshake.is_with_server();
+        let (records, tickets) = handshake.into_records()?;
+        self.session.state = State::Open(records);
         self.session.names = names;
+        if is_outbound {
+            self.await_tickets(tickets);
+            let counters = self.turn.counters;
+            let counter =
+                if is_resumed { &counters.relay_tls_resumed } else { &counters.relay_tls_full };
+            counter.add(1);
+            return Ok(());
+        }
         let counters = self.turn.counters;
         if has_expired {
             counters.tls_failed_certificate.add(1);
@@ -277,6 +333,9 @@ impl TlsStream<'_> {
         self.end_handshake();
         self.session.state = State::Failed;
         self.drop_unopened();
+        if self.session.is_outbound() {
+            return self.fail_with_server(fault);
+        }
         let counters = self.turn.counters;
         let (counter, last_word): (_, &[u8]) = match fault {
             Fault::Foreign(protocol) => {
@@ -313,6 +372,23 @@ impl TlsStream<'_> {
             log::debug!("a TLS handshake failed: {fault:?}");
         }
         // The library has no alert for all that it refuses.
+        if self.shared.sealed.is_empty() || !matches!(fault, Fault::Library(_)) {
+            self.shared.sealed.extend_from_slice(last_word);
+        }
+    }
+
+    /// As above, with a server: what it came to is told where the server is known.
+    fn fail_with_server(&mut self, fault: &Fault) {
+        self.session.server_fault = Some(ServerFault::of_handshake(fault));
+        if let Fault::Internal(what) = fault {
+            log::error!("a TLS handshake failed: {what}");
+        }
+        let last_word = match fault {
+            Fault::Foreign(_) | Fault::NoTls => UNEXPECTED_MESSAGE,
+            Fault::Library(Error::AlertReceived(_)) => return,
+            Fault::Library(_) => DECODE_ERROR,
+            Fault::NoMemory | Fault::Internal(_) => INTERNAL_ERROR,
+        };
         if self.shared.sealed.is_empty() || !matches!(fault, Fault::Library(_)) {
             self.shared.sealed.extend_from_slice(last_word);
         }

@@ -1,10 +1,11 @@
-//! Bytes that wait: those of records that have come in part, and sealed ones for which the socket
-//! had no room.
+//! What is held for a while: the bytes of records that have come in part, sealed ones for which the
+//! socket had no room, and what waits for tickets.
 
+use super::tickets::TicketTaker;
 use crate::timer::Tick;
 use crate::tls::{Header, HeaderFault};
 
-/// The bytes. Both buffers are of the pool.
+/// What is held. Both buffers are of the pool.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     /// What has come and is not opened: `start..filled`.
@@ -19,6 +20,8 @@ pub(super) struct Held {
     pub(super) end: usize,
     /// Since when the socket took none of it.
     pub(super) unsent_since: Tick,
+    /// Of a connection to a server whose tickets may come.
+    pub(super) tickets: Option<TicketTaker>,
 }
 
 impl Held {

@@ -1,5 +1,6 @@
 //! How bytes come to wait, and how they go.
 
+use super::held::Held;
 use super::session::TlsStream;
 use super::socket::write_all;
 use crate::pool::{BUFFER_BYTES_MIN, Need, OverBudget};
@@ -149,8 +150,9 @@ impl TlsStream<'_> {
     }
 
     /// Frees the record of what waits once nothing does.
-    fn release_held(&mut self) {
-        if self.session.held.as_ref().is_some_and(|held| held.bytes() == 0) {
+    pub(super) fn release_held(&mut self) {
+        let is_done = |held: &Held| held.bytes() == 0 && held.tickets.is_none();
+        if self.session.held.as_deref().is_some_and(is_done) {
             self.session.held = None;
         }
     }

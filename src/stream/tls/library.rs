@@ -3,23 +3,30 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, UnbufferedConnectionCommon, UnbufferedStatus,
+};
 use rustls::{
-    ConnectionTrafficSecrets, Error, HandshakeKind, ProtocolVersion, ServerConfig,
-    SupportedCipherSuite,
+    CommonState, ConnectionTrafficSecrets, Error, ExtractedSecrets, HandshakeKind, ProtocolVersion,
+    ServerConfig, SupportedCipherSuite,
 };
 
+use super::outbound::Outbound;
+use super::tickets::TicketTaker;
 use crate::certificates::{expiry_of, names_of};
 use crate::foreign::Protocol;
 use crate::pool::OverBudget;
 use crate::timer::WallTime;
 use crate::tls::{Alert, Cipher, Records, Secret, SecretLog, Suite, Version, yields};
+use crate::upstream::ServerTls;
 use crate::work::prices;
 
 /// A handshake that is under way.
 pub(super) struct Handshake {
-    conn: UnbufferedServerConnection,
+    conn: LibraryConnection,
+    /// What the first answer to a client costs in a full handshake.
     full_price: u64,
     /// The traffic secrets, once they were logged.
     client: Option<Secret>,
@@ -29,12 +36,18 @@ pub(super) struct Handshake {
     pub(super) looked_at: usize,
     /// The client's first message was answered, which is what costs.
     has_answered: bool,
-    /// The client has shown a certificate, and its verification is paid for.
+    /// The peer has shown a certificate, and its verification is paid for.
     has_verified: bool,
     /// Bytes that the library has taken so far.
     taken: usize,
     /// Bytes that it is charged to the pool with.
     pub(super) charged: usize,
+}
+
+/// The library's connection, with a client or with a server.
+enum LibraryConnection {
+    WithClient(UnbufferedServerConnection),
+    WithServer(UnbufferedClientConnection),
 }
 
 /// Why a handshake cannot go on.
@@ -78,7 +91,22 @@ impl Handshake {
     /// If the library refuses the configuration.
     pub(super) fn new(config: Arc<ServerConfig>, full_price: u64) -> Result<Self, Fault> {
         let conn = UnbufferedServerConnection::new(config).map_err(Fault::Library)?;
-        Ok(Self {
+        Ok(Self::of(LibraryConnection::WithClient(conn), full_price))
+    }
+
+    /// One with a server, which is to be sent the first message.
+    ///
+    /// # Errors
+    /// If the library refuses the configuration.
+    pub(super) fn with_server(tls: &ServerTls, outbound: &mut Outbound) -> Result<Self, Fault> {
+        let config = outbound.config(&tls.config);
+        let conn = UnbufferedClientConnection::new(config, tls.name.clone());
+        let conn = LibraryConnection::WithServer(conn.map_err(Fault::Library)?);
+        Ok(Self { has_answered: true, ..Self::of(conn, 0) })
+    }
+
+    fn of(conn: LibraryConnection, full_price: u64) -> Self {
+        Self {
             conn,
             full_price,
             client: None,
@@ -88,7 +116,12 @@ impl Handshake {
             has_verified: false,
             taken: 0,
             charged: HANDSHAKE_BYTES,
-        })
+        }
+    }
+
+    /// Whether it is with a server.
+    pub(super) fn is_with_server(&self) -> bool {
+        matches!(self.conn, LibraryConnection::WithServer(_))
     }
 
     /// The library has taken `bytes` more. Those beyond the usual are charged for by `charge`: a client
@@ -121,7 +154,19 @@ impl Handshake {
         input: &mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<(Step, usize), Fault> {
-        process(&mut self.conn, input, out)
+        match &mut self.conn {
+            LibraryConnection::WithClient(conn) => {
+                let start = out.len();
+                let result = process(&mut **conn, input, out);
+                if result.is_err() && out[start..] == *ACCESS_DENIED {
+                    // No certificate was chosen, which is said before there are keys.
+                    out.truncate(start);
+                    out.extend_from_slice(UNRECOGNIZED_NAME);
+                }
+                result
+            }
+            LibraryConnection::WithServer(conn) => process(&mut **conn, input, out),
+        }
     }
 
     /// What the last step has cost, by whether it had anything to say. Only the first answer takes a
@@ -134,7 +179,7 @@ impl Handshake {
             true => self.full_price,
             false => prices::TLS_STEP,
         };
-        let has_shown = !self.has_verified && self.conn.peer_certificates().is_some();
+        let has_shown = !self.has_verified && self.common().peer_certificates().is_some();
         self.has_verified |= has_shown;
         // That of a session that is resumed was verified when it began.
         match has_shown && !self.is_resumed() {
@@ -145,19 +190,33 @@ impl Handshake {
 
     /// Whether it goes on from an earlier session.
     pub(super) fn is_resumed(&self) -> bool {
-        self.conn.handshake_kind() == Some(HandshakeKind::Resumed)
+        self.common().handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    fn common(&self) -> &CommonState {
+        match &self.conn {
+            LibraryConnection::WithClient(conn) => conn,
+            LibraryConnection::WithServer(conn) => conn,
+        }
     }
 
     /// Whom the client's certificate names, if it has shown one.
     pub(super) fn names(&self) -> Option<Box<str>> {
-        let certificate = self.conn.peer_certificates()?.first()?;
+        if self.is_with_server() {
+            return None;
+        }
+        let certificate = self.common().peer_certificates()?.first()?;
         names_of(certificate).map(String::into_boxed_str)
     }
 
     /// Whether the client's certificate, if it has shown one, has expired by `date`. The library looks at
-    /// that in a full handshake and not where a session is resumed.
+    /// that in a full handshake and not where a session is resumed. That of a server is the library's
+    /// matter: its tickets end with their lifetime (RFC 8446 §4.6.1).
     pub(super) fn has_expired(&self, date: WallTime) -> bool {
-        let certificate = self.conn.peer_certificates().and_then(|chain| chain.first());
+        if self.is_with_server() {
+            return false;
+        }
+        let certificate = self.common().peer_certificates().and_then(|chain| chain.first());
         self.is_resumed() && certificate.and_then(expiry_of).is_some_and(|expiry| expiry < date)
     }
 
@@ -168,17 +227,21 @@ impl Handshake {
         self.server = captured.server.or_else(|| self.server.take());
     }
 
-    /// Takes the secrets over, once the handshake is over. Those that were logged are wiped where they
-    /// lie.
+    /// Takes the secrets over, once the handshake is over, and what takes the tickets of a server. Those
+    /// that were logged are wiped where they lie.
     ///
     /// # Errors
     /// If the library has not kept its word.
-    pub(super) fn into_records(self: Box<Self>) -> Result<Records, Fault> {
-        let logged = self.client.clone().zip(self.server.clone());
-        let conn = self.conn;
-        let is_13 = conn.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+    pub(super) fn into_records(self: Box<Self>) -> Result<(Records, Option<TicketTaker>), Fault> {
+        let is_with_server = self.is_with_server();
+        // What is read is protected by the other's secret.
+        let logged = match is_with_server {
+            true => self.server.clone().zip(self.client.clone()),
+            false => self.client.clone().zip(self.server.clone()),
+        };
+        let is_13 = self.common().protocol_version() == Some(ProtocolVersion::TLSv1_3);
         let version = if is_13 { Version::Tls13 } else { Version::Tls12 };
-        let sound = match conn.negotiated_cipher_suite() {
+        let sound = match self.common().negotiated_cipher_suite() {
             Some(SupportedCipherSuite::Tls13(_)) => is_13,
             Some(SupportedCipherSuite::Tls12(_)) => !is_13,
             None => false,
@@ -186,7 +249,7 @@ impl Handshake {
         if !sound {
             return Err(Fault::Internal("a suite of another version"));
         }
-        let (secrets, _) = conn.dangerous_into_kernel_connection().map_err(Fault::Library)?;
+        let (secrets, taker) = self.conn.into_secrets()?;
         let ((read_number, read), (write_number, write)) = (secrets.rx, secrets.tx);
         let (cipher, read_key) = keys_of(&read)?;
         let (_, write_key) = keys_of(&write)?;
@@ -202,7 +265,71 @@ impl Handshake {
                 logged
             }
         };
-        Ok(Records::new(suite, (read_number, read), (write_number, write)))
+        let records = Records::new(suite, (read_number, read), (write_number, write));
+        // Before TLS 1.3 tickets are of the handshake.
+        Ok(if is_with_server {
+            (records.of_client(), taker.filter(|_| is_13))
+        } else {
+            (records, None)
+        })
+    }
+}
+
+impl LibraryConnection {
+    fn into_secrets(self) -> Result<(ExtractedSecrets, Option<TicketTaker>), Fault> {
+        match self {
+            Self::WithClient(conn) => {
+                let extracted = conn.dangerous_into_kernel_connection();
+                extracted.map(|(secrets, _)| (secrets, None))
+            }
+            Self::WithServer(conn) => {
+                let extracted = conn.dangerous_into_kernel_connection();
+                extracted.map(|(secrets, rest)| (secrets, Some(TicketTaker(Box::new(rest)))))
+            }
+        }
+        .map_err(Fault::Library)
+    }
+}
+
+/// What the library does for either side.
+trait TakesRecords {
+    type Data;
+
+    fn take_records<'c, 'i>(
+        &'c mut self,
+        input: &'i mut [u8],
+    ) -> UnbufferedStatus<'c, 'i, Self::Data>;
+
+    fn state(&self) -> &CommonState;
+}
+
+impl TakesRecords for UnbufferedConnectionCommon<ServerConnectionData> {
+    type Data = ServerConnectionData;
+
+    fn take_records<'c, 'i>(
+        &'c mut self,
+        input: &'i mut [u8],
+    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(input)
+    }
+
+    fn state(&self) -> &CommonState {
+        self
+    }
+}
+
+impl TakesRecords for UnbufferedConnectionCommon<ClientConnectionData> {
+    type Data = ClientConnectionData;
+
+    fn take_records<'c, 'i>(
+        &'c mut self,
+        input: &'i mut [u8],
+    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(input)
+    }
+
+    fn state(&self) -> &CommonState {
+        self
     }
 }
 
@@ -222,14 +349,14 @@ fn keys_of(secrets: &ConnectionTrafficSecrets) -> Result<(Cipher, Secret), Fault
 
 /// Has the library process `input` until it needs more than that. What it says is appended to
 /// `out`, an alert too.
-fn process(
-    conn: &mut UnbufferedServerConnection,
+fn process<C: TakesRecords>(
+    conn: &mut C,
     input: &mut [u8],
     out: &mut Vec<u8>,
 ) -> Result<(Step, usize), Fault> {
     let mut consumed = 0;
     loop {
-        let UnbufferedStatus { discard, state } = conn.process_tls_records(&mut input[consumed..]);
+        let UnbufferedStatus { discard, state } = conn.take_records(&mut input[consumed..]);
         consumed += discard;
         let step = match state {
             Ok(ConnectionState::EncodeTlsData(mut message)) => {
@@ -241,27 +368,21 @@ fn process(
                 continue;
             }
             Ok(ConnectionState::BlockedHandshake) => Step::Blocked,
-            // It may send already while the client is yet to finish.
-            Ok(ConnectionState::WriteTraffic(_)) => match conn.is_handshaking() {
+            // A server may send already while the client is yet to finish.
+            Ok(ConnectionState::WriteTraffic(_)) => match conn.state().is_handshaking() {
                 true => Step::Blocked,
                 false => Step::Done,
             },
             Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Step::Ended,
             Ok(_) => return Err(Fault::Internal("data before the end of a handshake")),
             Err(error) => {
-                let alert_start = out.len();
                 // What is left to be said, the alert above all, comes with further calls. The library
                 // takes it out before it looks at any input, of which it must get none twice.
-                while conn.wants_write()
+                while conn.state().wants_write()
                     && let Ok(ConnectionState::EncodeTlsData(mut message)) =
-                        conn.process_tls_records(&mut []).state
+                        conn.take_records(&mut []).state
                 {
                     encode(out, |room| message.encode(room))?;
-                }
-                if out[alert_start..] == *ACCESS_DENIED {
-                    // No certificate was chosen, which is said before there are keys.
-                    out.truncate(alert_start);
-                    out.extend_from_slice(UNRECOGNIZED_NAME);
                 }
                 return Err(Fault::Library(error));
             }
@@ -296,7 +417,7 @@ fn encode(
 const ACCESS_DENIED: &[u8] = &[21, 3, 3, 0, 2, 2, 49];
 const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, Alert::UNRECOGNIZED_NAME.0];
 
-/// Bytes of a client's messages in most handshakes.
+/// Bytes of a peer's messages in most handshakes.
 const TAKEN_BYTES_USUAL: usize = 4 << 10;
 /// How often what is taken is kept: as a chain of certificates, and before TLS 1.3 in the transcript.
 const COPIES: usize = 2;

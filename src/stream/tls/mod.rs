@@ -1,7 +1,8 @@
 //! TLS over a socket.
 //!
-//! A connection has a [`Session`](session::Session) in its loop's [`Tls`]. While the handshake lasts that holds the
-//! library's connection; from then on it is a pair of secrets, and all else is the loop's:
+//! A connection has a [`Session`](session::Session) in its loop's [`Tls`]: one of a client by its listener, or
+//! one to a server by the settings of its upstream. While the handshake lasts that holds the library's
+//! connection; from then on it is a pair of secrets, and all else is the loop's:
 //!
 //! ```text
 //!   receive   socket ─read─► room of the caller ─opened in place─► plaintext at its start
@@ -15,9 +16,12 @@ mod held;
 mod keeping;
 mod library;
 mod listeners;
+mod outbound;
+mod server_fault;
 mod session;
 mod sessions;
 mod socket;
+mod tickets;
 mod traffic;
 
 use std::io::IoSlice;
@@ -28,6 +32,7 @@ use crate::transport::Transport;
 use session::{SESSION_BYTES, State};
 use socket::discard;
 
+pub(crate) use server_fault::ServerFault;
 pub(crate) use session::TlsStream;
 pub(crate) use sessions::Tls;
 
@@ -37,7 +42,7 @@ impl TlsStream<'_> {
     #[inline(never)]
     pub(super) fn receive<S: Transport>(mut self, socket: &mut S, room: Room<'_>) -> Received {
         let Room { ahead, behind } = room;
-        if matches!(self.session.state, State::Silent | State::Handshake(_))
+        if matches!(self.session.state, State::Silent | State::Unbegun(_) | State::Handshake(_))
             && let Some(received) = self.receive_handshake(socket, ahead)
         {
             return received;
@@ -67,6 +72,12 @@ impl TlsStream<'_> {
         }
         let offered = slices.iter().map(|slice| slice.len()).sum();
         match self.session.state {
+            // The connection stands: a client speaks first.
+            State::Unbegun(_) => {
+                self.begin_with_server()?;
+                let moved = self.write_sealed(socket)? || moved;
+                Ok(Sent { taken: 0, unsent: self.has_unsent(), blocked: offered > 0, moved })
+            }
             // It waits for the end of the handshake, which asks for another try.
             State::Silent | State::Handshake(_) => {
                 Ok(Sent { taken: 0, unsent: false, blocked: offered > 0, moved })
@@ -96,6 +107,7 @@ impl TlsStream<'_> {
     fn release(mut self) {
         self.turn.memory.discharge(self.shared.keys.forget(self.number));
         self.end_handshake();
+        self.end_tickets();
         // Wiped where it lies.
         self.session.state = State::Failed;
         self.drop_unopened();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::session::{SESSION_BYTES, Session, Shared, State, TlsStream};
+use super::server_fault::ServerFault;
+use super::session::{SESSION_BYTES, Session, Shared, State, TlsStream, UNBEGUN_BYTES};
 use crate::certificates::ListenerConfig;
 use crate::key::slot_number;
 use crate::metrics::{Entry, ListenerCounters};
@@ -12,6 +13,7 @@ use crate::pool::{Buffers, Need, OverBudget};
 use crate::stream::turn::StreamTurn;
 use crate::timer::{Millis, Tick};
 use crate::tls::Suite;
+use crate::upstream::ServerTls;
 
 /// TLS of one loop.
 #[derive(Debug, Default)]
@@ -50,12 +52,34 @@ impl Tls {
     /// [`OverBudget`] if the pool has no room for it.
     pub(crate) fn add(&mut self, listener: usize, memory: &mut Buffers) -> Result<u32, OverBudget> {
         let listener = u16::try_from(listener).map_err(|_| OverBudget)?;
+        self.insert(Session::new(listener), memory)
+    }
+
+    /// A session for a connection to a server. Its handshake begins with the first bytes that are sent.
+    /// Gives its number.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for it.
+    pub(crate) fn add_outbound(
+        &mut self,
+        tls: ServerTls,
+        memory: &mut Buffers,
+    ) -> Result<u32, OverBudget> {
+        memory.charge_for(Need::Head, UNBEGUN_BYTES)?;
+        let added = self.insert(Session::outbound(tls), memory);
+        if added.is_err() {
+            memory.discharge(UNBEGUN_BYTES);
+        }
+        added
+    }
+
+    fn insert(&mut self, session: Session, memory: &mut Buffers) -> Result<u32, OverBudget> {
         memory.charge_for(Need::Head, SESSION_BYTES)?;
         self.handshakes = self.handshakes.saturating_add(1);
         if self.sessions.len() == self.sessions.capacity() {
             self.grow();
         }
-        Ok(slot_number(self.sessions.insert(Session::new(listener))))
+        Ok(slot_number(self.sessions.insert(session)))
     }
 
     /// Makes the table longer. What it was is wiped before it is freed, unlike what a `Vec` that grows
@@ -112,9 +136,13 @@ impl Tls {
     /// Whether the handshake is not over.
     #[inline]
     pub(crate) fn is_handshaking(&self, number: u32) -> bool {
-        self.sessions
-            .get(number as usize)
-            .is_some_and(|own| matches!(own.state, State::Silent | State::Handshake(_)))
+        self.sessions.get(number as usize).is_some_and(|own| own.is_handshaking())
+    }
+
+    /// Why TLS with a server came to nothing, if it did.
+    pub(crate) fn server_fault(&self, number: u32) -> Option<ServerFault> {
+        let own = self.sessions.get(number as usize).filter(|own| own.is_outbound())?;
+        own.server_fault.or_else(|| own.fault.map(ServerFault::from))
     }
 
     /// Whether nothing has come of it.

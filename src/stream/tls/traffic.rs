@@ -237,6 +237,13 @@ impl TlsStream<'_> {
             match own.open(keys, area, to, record) {
                 Ok(Opened::Data(bytes)) => progress.filled += bytes,
                 Ok(Opened::Nothing) => {}
+                Ok(Opened::Tickets(bytes)) => {
+                    let held = session.held.as_mut();
+                    if let Some(taker) = held.and_then(|held| held.tickets.as_mut()) {
+                        turn.work.charge(prices::TLS_TICKET);
+                        taker.take(&area[to..to + bytes]);
+                    }
+                }
                 Ok(Opened::Updated) => turn.counters.tls_key_updates.add(1),
                 Ok(Opened::Declined) => {
                     turn.counters.tls_renegotiations_declined.add(1);
@@ -261,7 +268,11 @@ impl TlsStream<'_> {
         }
     }
 
+    #[inline]
     fn note(&mut self, progress: Progress) {
+        if progress.filled > 0 {
+            self.end_tickets();
+        }
         if let Some(fault) = progress.fault {
             self.fault(fault);
         }

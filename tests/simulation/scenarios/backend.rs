@@ -24,7 +24,7 @@ pub(super) fn upstream(servers: u16) -> Arc<Upstream> {
     Upstream::new("app", ServerSet::new(UpstreamSettings::default(), servers, None))
 }
 
-fn routes(journal: &Journal, upstream: &Arc<Upstream>) -> Vec<Route> {
+pub(super) fn routes(journal: &Journal, upstream: &Arc<Upstream>) -> Vec<Route> {
     routes_in(RelayMode::Bytes, &RouteOptions::default(), journal, upstream)
 }
 
@@ -109,20 +109,20 @@ pub(super) fn assert_bare(world: &mut World, upstream: &Upstream) {
 }
 
 /// One side of a relay that sends at random.
-struct End {
-    socket: SimClient,
-    to_send: Vec<u8>,
+pub(super) struct End {
+    pub(super) socket: SimClient,
+    pub(super) to_send: Vec<u8>,
     sent: usize,
-    received: Vec<u8>,
+    pub(super) received: Vec<u8>,
 }
 
 impl End {
-    fn new(socket: SimClient, random: &mut Random) -> Self {
+    pub(super) fn new(socket: SimClient, random: &mut Random) -> Self {
         let count = random.below(200_000);
         Self { socket, to_send: random.bytes(count), sent: 0, received: Vec::new() }
     }
 
-    fn send(&mut self, count: usize) {
+    pub(super) fn send(&mut self, count: usize) {
         let end = self.sent.saturating_add(count).min(self.to_send.len());
         self.socket.send(&self.to_send[self.sent..end]);
         self.sent = end;
@@ -131,11 +131,11 @@ impl End {
         }
     }
 
-    fn receive(&mut self, bytes_max: usize) {
+    pub(super) fn receive(&mut self, bytes_max: usize) {
         self.received.extend(self.socket.receive(bytes_max));
     }
 
-    fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.sent == self.to_send.len() && self.socket.has_ended()
     }
 }
@@ -558,4 +558,89 @@ fn registrations_that_fail_end_in_an_answer() {
     assert_eq!(status(&client), "502");
     world.network.set_faults(Faults::default());
     assert_bare(&mut world, &upstream);
+}
+
+/// An upstream of two servers, whose connections come from these addresses.
+fn upstream_from(local_addresses: &[&str]) -> Arc<Upstream> {
+    let servers = [(address(1), 1), (address(2), 1)];
+    let local_addresses = local_addresses.iter().map(|own| own.parse().unwrap()).collect();
+    let settings = UpstreamSettings { local_addresses, ..UpstreamSettings::default() };
+    Upstream::new("app", ServerSet::new(settings, servers, None))
+}
+
+#[test]
+fn connections_come_from_the_local_addresses_in_turn() {
+    for (local, expected) in [
+        (&[][..], [None; 4]),
+        (&["10.0.0.5"], [Some("10.0.0.5"); 4]),
+        (
+            &["10.0.0.5", "::1", "10.0.0.6"],
+            [Some("10.0.0.5"), Some("10.0.0.6"), Some("10.0.0.5"), Some("10.0.0.6")],
+        ),
+        // None of them could reach a server.
+        (&["::1"], [None; 4]),
+    ] {
+        let upstream = upstream_from(local);
+        upstream.set_drained("192.0.2.1:2", true, tidegate::timer::Millis(0));
+        let mut world = world(&Setup::default(), &upstream);
+        let pairs: Vec<_> = (0..4).map(|_| open(&mut world)).collect();
+        let peers = pairs.iter().map(|(_, backend)| backend.peer().map(|own| own.to_string()));
+        let peers: Vec<Option<String>> = peers.collect();
+        assert_eq!(peers, expected.map(|own| own.map(str::to_owned)));
+        pairs.iter().for_each(|(client, _)| client.reset());
+        world.pass(60_000);
+        assert_eq!(world.server.connection_count(), 0);
+    }
+}
+
+#[test]
+fn without_a_source_port_another_server_is_asked_and_none_is_to_blame() {
+    let upstream = upstream_from(&["10.0.0.5"]);
+    let mut world = world(&Setup::default(), &upstream);
+    world.network.set_backend(&address(2), OnConnect::HasNoPort);
+    let pairs: Vec<_> = (0..3).map(|_| open(&mut world)).collect();
+    world.network.set_backend(&address(1), OnConnect::HasNoPort);
+    let client = ask(&world);
+    world.settle();
+    let text = answer(&client);
+    assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("no source port left"), "{text}");
+    let counters = ["relay_source_ports", "relay_exhausted", "relay_unreachable"];
+    assert_eq!(counters.map(|name| world.counter(name)), [1, 0, 0]);
+    for (server, _) in upstream.set().servers() {
+        assert_eq!(server.counts().failures, 0, "{}", server.address());
+    }
+    pairs.iter().for_each(|(client, _)| client.reset());
+    assert_bare(&mut world, &upstream);
+}
+
+#[test]
+fn a_server_that_never_replies_is_passed_over_for_a_while() {
+    for garbage in [true, false] {
+        let upstream = upstream(2);
+        let mut world = world(&Setup::default(), &upstream);
+        world.network.set_backend(&address(2), OnConnect::Accepts);
+        let mut silent = 0;
+        for _ in 0..6 {
+            let client = ask(&world);
+            world.settle();
+            if let Some(backend) = world.network.accept_at(&address(2)) {
+                let _ = backend.receive(usize::MAX);
+                if garbage {
+                    backend.send(b"garbage\r\n\r\n");
+                }
+                silent += 1;
+                world.pass(if garbage { 10 } else { 10_000 + LATE_MS });
+                assert_eq!(status(&client), if garbage { "502" } else { "504" });
+            } else {
+                let backend = world.network.accept_at(&address(1)).unwrap();
+                backend.send(&switched(&backend.receive(usize::MAX)));
+                world.settle();
+                assert_eq!(status(&client), "101");
+                client.reset();
+            }
+        }
+        assert_eq!(silent, 1, "garbage: {garbage}");
+        assert_eq!(upstream.set().server(&address(2)).unwrap().counts().failures, 1);
+        assert_bare(&mut world, &upstream);
+    }
 }

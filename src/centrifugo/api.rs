@@ -1,0 +1,321 @@
+//! What backends ask for over HTTP: a method and a body of JSON each, or several of both in a batch.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use super::decode::{is_json, without_newlines};
+use crate::channels::IDEMPOTENCY_KEY_BYTES_MAX;
+
+/// What a backend asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ApiCall {
+    /// To publish to these channels; whether to each by itself, as one is answered otherwise than several.
+    Publish(Vec<String>, ApiPublish, bool),
+    /// Who is in this channel.
+    Presence(String),
+    /// How many are in this channel.
+    PresenceStats(String),
+    /// What was published.
+    History(ApiHistory),
+    /// To forget what was published to this channel.
+    HistoryRemove(String),
+    /// The channels with members whose names fit; an empty pattern fits all.
+    Channels(String),
+    /// What the gateway is.
+    Info,
+    /// To end subscriptions of a user.
+    Unsubscribe(ApiUnsubscribe),
+    /// To end connections of a user.
+    Disconnect(ApiDisconnect),
+    /// What this gateway does not do.
+    Unavailable,
+}
+
+/// What is published.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ApiPublish {
+    /// JSON in one line.
+    pub data: String,
+    /// Words for filters and programs, by their names.
+    pub tags: Vec<(Box<str>, Box<str>)>,
+    /// With the same key it is published once in five minutes; empty for none.
+    pub idempotency_key: String,
+    /// Whether it is not to be kept.
+    pub skip_history: bool,
+}
+
+/// What of a history is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ApiHistory {
+    /// The channel.
+    pub channel: String,
+    /// Publications at most: 0 to know the position only, below 0 for all.
+    pub limit: i32,
+    /// Behind or before which.
+    pub since: Option<ApiPosition>,
+    /// Whether from the latest downwards.
+    pub reverse: bool,
+}
+
+/// A position as a backend writes it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ApiPosition {
+    /// The offset.
+    pub offset: u64,
+    /// The epoch; empty for any.
+    pub epoch: String,
+}
+
+/// Subscriptions that are to end.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ApiUnsubscribe {
+    /// Whose.
+    pub user: String,
+    /// The channel; empty for all.
+    pub channel: String,
+    /// The one connection; empty for all of the user.
+    pub client: String,
+}
+
+/// Connections that are to end.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ApiDisconnect {
+    /// Whose.
+    pub user: String,
+    /// The one connection; empty for all of the user.
+    pub client: String,
+    /// Connections that stay.
+    pub whitelist: Vec<String>,
+    /// How they end; `None` for code 3503.
+    pub disconnect: Option<ApiClose>,
+}
+
+/// The code and the reason of a close frame.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ApiClose {
+    /// From 3000 to 4999.
+    pub code: u16,
+    /// At most 123 bytes, not empty and no JSON, as clients read it otherwise.
+    pub reason: String,
+}
+
+/// Why a request is no call.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum BadCall {
+    /// The body is not JSON, or not of that shape.
+    #[error("the body is not the JSON that this method takes")]
+    Json,
+    /// A field that must be there is missing or makes no sense.
+    #[error("a field is missing or makes no sense")]
+    Field,
+    /// There is no such method.
+    #[error("there is no such method")]
+    Method,
+}
+
+/// Calls of one batch.
+pub const BATCH_MAX: usize = 1000;
+/// Channels of one broadcast.
+pub const BROADCAST_MAX: usize = 1000;
+
+/// Reads the body of a call.
+///
+/// # Errors
+/// [`BadCall`].
+pub fn parse_call(method: &str, body: &[u8]) -> Result<ApiCall, BadCall> {
+    let channel = || channel_of(body);
+    Ok(match method {
+        "publish" | "broadcast" => publish_of(body, method == "broadcast")?,
+        "presence" => ApiCall::Presence(channel()?),
+        "presence_stats" => ApiCall::PresenceStats(channel()?),
+        "history" => {
+            let own: ApiHistory = read(body)?;
+            present(&own.channel)?;
+            ApiCall::History(own)
+        }
+        "history_remove" => ApiCall::HistoryRemove(channel()?),
+        "channels" => {
+            let ChannelsFields { pattern } = read(body)?;
+            ApiCall::Channels(pattern)
+        }
+        "info" => {
+            let _: serde_json::Map<String, serde_json::Value> = read(body)?;
+            ApiCall::Info
+        }
+        "unsubscribe" => ApiCall::Unsubscribe(read(body)?),
+        "disconnect" => disconnect_of(body)?,
+        "subscribe" | "refresh" | "rpc" => ApiCall::Unavailable,
+        _ => return Err(BadCall::Method),
+    })
+}
+
+/// The methods and bodies of a batch, in their order.
+///
+/// # Errors
+/// [`BadCall`] if it is none, or has more than [`BATCH_MAX`] calls.
+pub fn parse_batch(body: &[u8]) -> Result<Vec<(String, Box<RawValue>)>, BadCall> {
+    #[derive(Deserialize)]
+    struct Batch {
+        commands: Vec<std::collections::BTreeMap<String, Box<RawValue>>>,
+    }
+    let Batch { commands } = read(body)?;
+    if commands.len() > BATCH_MAX {
+        return Err(BadCall::Field);
+    }
+    let first = |own: std::collections::BTreeMap<String, Box<RawValue>>| own.into_iter().next();
+    commands.into_iter().map(|own| first(own).ok_or(BadCall::Field)).collect()
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ChannelsFields {
+    pattern: String,
+}
+
+#[derive(Deserialize)]
+struct PublishFields {
+    #[serde(default)]
+    channel: String,
+    #[serde(default)]
+    channels: Vec<String>,
+    #[serde(default)]
+    data: Option<Box<RawValue>>,
+    #[serde(default)]
+    b64data: Option<String>,
+    #[serde(default)]
+    tags: Option<std::collections::BTreeMap<Box<str>, Box<str>>>,
+    #[serde(default)]
+    idempotency_key: Option<String>,
+    #[serde(default)]
+    skip_history: Option<bool>,
+}
+
+fn publish_of(body: &[u8], is_broadcast: bool) -> Result<ApiCall, BadCall> {
+    let fields: PublishFields = read(body)?;
+    let channels = if is_broadcast { fields.channels } else { vec![fields.channel] };
+    if channels.is_empty() || channels.len() > BROADCAST_MAX {
+        return Err(BadCall::Field);
+    }
+    let data = match (fields.data, fields.b64data) {
+        (Some(raw), _) => without_newlines(raw.get()).into_owned(),
+        (None, Some(encoded)) => {
+            let bytes = STANDARD.decode(encoded).map_err(|_| BadCall::Field)?;
+            let text = String::from_utf8(bytes).map_err(|_| BadCall::Field)?;
+            if !is_json(text.as_bytes()) {
+                return Err(BadCall::Field);
+            }
+            without_newlines(&text).into_owned()
+        }
+        (None, None) => return Err(BadCall::Field),
+    };
+    let idempotency_key = fields.idempotency_key.unwrap_or_default();
+    if idempotency_key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
+        return Err(BadCall::Field);
+    }
+    let publish = ApiPublish {
+        data,
+        tags: fields.tags.unwrap_or_default().into_iter().collect(),
+        idempotency_key,
+        skip_history: fields.skip_history.unwrap_or(false),
+    };
+    Ok(ApiCall::Publish(channels, publish, is_broadcast))
+}
+
+fn disconnect_of(body: &[u8]) -> Result<ApiCall, BadCall> {
+    let own: ApiDisconnect = read(body)?;
+    if let Some(ApiClose { code, reason }) = &own.disconnect {
+        let is_text = !reason.is_empty() && !is_json(reason.as_bytes()) && reason.len() <= 123;
+        if !(3000..=4999).contains(code) || !is_text {
+            return Err(BadCall::Field);
+        }
+    }
+    Ok(ApiCall::Disconnect(own))
+}
+
+fn channel_of(body: &[u8]) -> Result<String, BadCall> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Fields {
+        channel: String,
+    }
+    let Fields { channel } = read(body)?;
+    present(&channel)?;
+    Ok(channel)
+}
+
+fn present(text: &str) -> Result<(), BadCall> {
+    if text.is_empty() { Err(BadCall::Field) } else { Ok(()) }
+}
+
+fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, BadCall> {
+    serde_json::from_slice(body).map_err(|_| BadCall::Json)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_body_is_read_or_refused(body: Vec<u8>, text in "\\{(\"(channel|data|channels)\":[0-9\"\\[\\]a,]{0,6},?){0,3}\\}") {
+            for method in ["publish", "broadcast", "history", "disconnect", "batch", "info"] {
+                for body in [&body[..], text.as_bytes()] {
+                    let _ = (parse_call(method, body), parse_batch(body));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn calls_have_these_bodies() {
+        let publish = |body: &str| parse_call("publish", body.as_bytes());
+        let wanted = ApiPublish { data: "{\"a\": 1}".to_owned(), ..ApiPublish::default() };
+        let call = Ok(ApiCall::Publish(vec!["x".to_owned()], wanted.clone(), false));
+        assert_eq!(publish("{\"channel\":\"x\",\"data\":{\"a\":\n 1}}"), call);
+        let encoded = STANDARD.encode("{\"a\": 1}");
+        assert_eq!(publish(&format!("{{\"channel\":\"x\",\"b64data\":\"{encoded}\"}}")), call);
+        assert_eq!(publish("{\"channel\":\"x\"}"), Err(BadCall::Field));
+        assert_eq!(publish("{\"channel\":\"x\",\"b64data\":\"e30\"}"), Err(BadCall::Field));
+        assert_eq!(publish("no"), Err(BadCall::Json));
+        let broadcast =
+            parse_call("broadcast", b"{\"channels\":[\"x\",\"y\"],\"data\":{\"a\": 1}}");
+        let both = vec!["x".to_owned(), "y".to_owned()];
+        assert_eq!(broadcast, Ok(ApiCall::Publish(both, wanted, true)));
+        assert_eq!(parse_call("presence", b"{}"), Err(BadCall::Field));
+        assert_eq!(parse_call("nothing", b"{}"), Err(BadCall::Method));
+        assert_eq!(parse_call("rpc", b"{}"), Ok(ApiCall::Unavailable));
+    }
+
+    #[test]
+    fn a_close_is_one_that_clients_read_as_it_is_meant() {
+        let close = |code: u16, reason: &str| {
+            let body = format!(
+                "{{\"user\":\"a\",\"disconnect\":{{\"code\":{code},\"reason\":{reason:?}}}}}"
+            );
+            parse_call("disconnect", body.as_bytes()).is_ok()
+        };
+        assert!(close(4000, "moved") && close(3503, "x"));
+        assert!(!close(1000, "moved") && !close(5000, "moved"));
+        assert!(!close(4000, "") && !close(4000, "123"));
+    }
+
+    #[test]
+    fn a_batch_is_a_list_of_calls() {
+        let batch = b"{\"commands\":[{\"publish\":{\"channel\":\"x\"}},{\"info\":{}}]}";
+        let calls = parse_batch(batch).unwrap();
+        let calls: Vec<_> = calls.iter().map(|(method, body)| (&**method, body.get())).collect();
+        assert_eq!(calls, [("publish", "{\"channel\":\"x\"}"), ("info", "{}")]);
+        assert!(parse_batch(b"{\"commands\":[{}]}").is_err());
+        assert!(parse_batch(b"{}").is_err());
+    }
+}

@@ -1,0 +1,35 @@
+//! The Centrifugo client protocol: what clients ask for and what they are told, as functions of bytes.
+//!
+//! A frame of a client holds one or more commands, and each command leads to one reply; what a client did not
+//! ask for comes as a push. The types here are those of the protocol, whatever they are written in; `decode`
+//! and `encode` read and write them as JSON, which clients speak unless they ask for something else. The
+//! protocol is that of `centrifugal/protocol` (`definitions/client.proto`), in its second generation.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `command` | what a client asks for |
+//! | `reply` | what it is answered and told |
+//! | `code` | the codes of errors, ends of subscriptions and ends of connections |
+//! | `decode` | frames with commands in JSON |
+//! | `encode` | replies and pushes in JSON |
+//! | `api` | what backends ask for over HTTP |
+
+mod api;
+mod code;
+mod command;
+mod decode;
+mod encode;
+mod reply;
+
+pub use api::{
+    ApiCall, ApiClose, ApiDisconnect, ApiHistory, ApiPosition, ApiPublish, ApiUnsubscribe,
+    BATCH_MAX, BROADCAST_MAX, BadCall, parse_batch, parse_call,
+};
+pub use code::{Disconnect, ErrorCode, Unsubscribed};
+pub use command::{
+    Command, Connect, HistoryRequest, Method, OwnSubscription, Publish, Rpc, SinceRequest,
+    SubscribeRequest,
+};
+pub use decode::{BadFrame, COMMANDS_MAX, commands, is_json, without_newlines};
+pub use encode::Encoder;
+pub use reply::{Connected, HistoryPage, Reply, Subscribed, Ttl};

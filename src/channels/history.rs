@@ -1,0 +1,360 @@
+//! The last publications of one channel, and recovery from them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::position::{Epoch, Position};
+use super::presence::ClientInfo;
+use crate::timer::Millis;
+
+/// A publication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// What was published; shared by the history and all who get it.
+    pub data: Arc<[u8]>,
+    /// What few publications have.
+    pub details: Option<Arc<PublicationDetails>>,
+}
+
+/// What few publications have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PublicationDetails {
+    /// The client that has published it; `None` for a backend.
+    pub info: Option<ClientInfo>,
+    /// Words for filters and programs, in the order of the names.
+    pub tags: Vec<(Box<str>, Box<str>)>,
+}
+
+impl Publication {
+    /// A publication of a backend without more.
+    #[must_use]
+    pub fn new(data: impl Into<Arc<[u8]>>) -> Self {
+        Self { data: data.into(), details: None }
+    }
+
+    /// Bytes of memory that it holds, beside its own size.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let details = self.details.as_ref().map_or(0, |own| own.held_bytes());
+        self.data.len() + ARC_BYTES + details
+    }
+}
+
+impl PublicationDetails {
+    fn held_bytes(&self) -> usize {
+        let info = self.info.as_ref().map_or(0, ClientInfo::held_bytes);
+        let tag = |(name, value): &(Box<str>, Box<str>)| {
+            size_of::<(Box<str>, Box<str>)>() + name.len() + value.len() + 2 * BLOCK_BYTES
+        };
+        size_of::<Self>() + ARC_BYTES + info + self.tags.iter().map(tag).sum::<usize>()
+    }
+}
+
+/// The last publications of a channel, each with an offset one above that of the one before.
+#[derive(Debug)]
+pub struct History {
+    epoch: Epoch,
+    /// The offset of the last publication that ever was.
+    top: u64,
+    /// The last publications without a gap, up to `top`.
+    entries: VecDeque<Entry>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    publication: Publication,
+    expires_at: Millis,
+}
+
+/// Where a page of publications begins, and its direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// From the oldest that is kept, or from the first above this offset.
+    Oldest(Option<u64>),
+    /// From the latest downwards, or from the first below this offset.
+    Latest(Option<u64>),
+}
+
+/// Publications with their offsets.
+pub type Page = Vec<(u64, Publication)>;
+
+/// What becomes of a member that comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// All that it has missed, in order; never a part of it.
+    Recovered(Page),
+    /// Some of it is gone.
+    Lost,
+}
+
+impl History {
+    /// A stream without publications.
+    #[must_use]
+    pub fn new(epoch: Epoch) -> Self {
+        Self { epoch, top: 0, entries: VecDeque::new(), bytes: 0 }
+    }
+
+    /// Where the stream is.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { offset: self.top, epoch: self.epoch }
+    }
+
+    /// Bytes of memory that its publications hold.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.bytes + self.entries.capacity() * size_of::<Entry>()
+    }
+
+    /// The number of publications that are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether none is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Adds a publication, and forgets the oldest above `size`. Gives its offset.
+    pub fn push(&mut self, publication: Publication, size: usize, expires_at: Millis) -> u64 {
+        self.top += 1;
+        while self.entries.len() >= size.max(1) {
+            self.forget_oldest();
+        }
+        if self.entries.len() == self.entries.capacity() {
+            // Doubling would leave up to an entry of room for each publication.
+            let more = (self.entries.len() / 4).max(4).min(size.max(1) - self.entries.len());
+            self.entries.reserve_exact(more);
+        }
+        self.bytes += publication.held_bytes();
+        self.entries.push_back(Entry { publication, expires_at });
+        self.top
+    }
+
+    /// Counts a publication that is not kept: what is kept has no gap, so all before it is forgotten.
+    pub fn skip(&mut self) -> u64 {
+        self.clear();
+        self.top += 1;
+        self.top
+    }
+
+    /// Forgets what has expired. The options may have changed in between, so that an older one may expire
+    /// later: it goes with the younger, as nothing is kept below a gap.
+    pub fn expire(&mut self, now: Millis) {
+        let expired = self.entries.iter().rposition(|entry| entry.expires_at <= now);
+        for _ in 0..expired.map_or(0, |last| last + 1) {
+            self.forget_oldest();
+        }
+        if self.entries.is_empty() {
+            self.entries = VecDeque::new();
+        }
+    }
+
+    /// Forgets the oldest publication; whether there was one.
+    pub fn forget_oldest(&mut self) -> bool {
+        let oldest = self.entries.pop_front();
+        self.bytes -= oldest.as_ref().map_or(0, |entry| entry.publication.held_bytes());
+        oldest.is_some()
+    }
+
+    /// Forgets all publications. The position stays.
+    pub fn clear(&mut self) {
+        (self.entries, self.bytes) = (VecDeque::new(), 0);
+    }
+
+    /// Up to `limit` publications.
+    #[must_use]
+    pub fn page(&self, since: Since, limit: usize) -> Page {
+        let first = self.first();
+        let numbered = (first..).zip(self.entries.iter().map(|entry| &entry.publication));
+        let owned = |(offset, publication): (u64, &Publication)| (offset, publication.clone());
+        match since {
+            Since::Oldest(above) => {
+                let above = above.unwrap_or(0);
+                let skipped = (above + 1).saturating_sub(first);
+                let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
+                numbered.skip(skipped).take(limit).map(owned).collect()
+            }
+            Since::Latest(below) => {
+                let below = below.unwrap_or(u64::MAX).min(self.top + 1);
+                let count = usize::try_from(below.saturating_sub(first)).unwrap_or(usize::MAX);
+                let count = count.min(self.entries.len());
+                let mut page: Page =
+                    numbered.take(count).skip(count.saturating_sub(limit)).map(owned).collect();
+                page.reverse();
+                page
+            }
+        }
+    }
+
+    /// What a member that comes back with this position has missed. `epoch` is the text that it has sent; an
+    /// empty one is any.
+    #[must_use]
+    pub fn recover(&self, offset: u64, epoch: &str) -> Recovery {
+        let is_own = epoch.is_empty() || Epoch::parse(epoch) == Some(self.epoch);
+        if !is_own || offset > self.top {
+            return Recovery::Lost;
+        }
+        let missed = self.top - offset;
+        let kept = self.entries.len() as u64;
+        if missed > kept || missed > RECOVERED_MAX as u64 {
+            return Recovery::Lost;
+        }
+        Recovery::Recovered(self.page(Since::Oldest(Some(offset)), RECOVERED_MAX))
+    }
+
+    /// As [`History::recover`] where a member wants the latest only.
+    #[must_use]
+    pub fn recover_latest(&self, offset: u64, epoch: &str) -> Recovery {
+        let is_own = Epoch::parse(epoch) == Some(self.epoch);
+        if is_own && offset == self.top {
+            return Recovery::Recovered(Vec::new());
+        }
+        let page = self.page(Since::Latest(None), 1);
+        if page.is_empty() { Recovery::Lost } else { Recovery::Recovered(page) }
+    }
+
+    /// The offset of the oldest that is kept, or would be.
+    fn first(&self) -> u64 {
+        self.top + 1 - self.entries.len() as u64
+    }
+}
+
+/// Publications that one recovery gives back at most.
+pub const RECOVERED_MAX: usize = 300;
+/// What the allocator needs for a block beside its bytes.
+const BLOCK_BYTES: usize = 8;
+/// The counts of an `Arc`, and its block.
+const ARC_BYTES: usize = 16 + BLOCK_BYTES;
+/// Bytes that a publication without details takes in a history, beside its data.
+pub const ENTRY_BYTES_MAX: usize = size_of::<Entry>() + ARC_BYTES;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const EPOCH: Epoch = Epoch(7);
+
+    fn publication(number: u64) -> Publication {
+        Publication::new(number.to_string().into_bytes())
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push { size: usize, ttl_ms: u64 },
+        Skip,
+        Wait(u64),
+        Clear,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (1..12_usize, 1..50_u64).prop_map(|(size, ttl_ms)| Step::Push { size, ttl_ms }),
+            1 => Just(Step::Skip),
+            2 => (0..20_u64).prop_map(Step::Wait),
+            1 => Just(Step::Clear),
+        ]
+    }
+
+    proptest! {
+        /// The naive twin keeps every publication that ever was, and which of them are gone.
+        #[test]
+        fn pages_and_recoveries_are_those_of_a_list(
+            steps in prop::collection::vec(step(), 0..60),
+            asked in 0..70_u64,
+            limit in 0..20_usize,
+        ) {
+            let mut own = History::new(EPOCH);
+            let (mut now, mut all): (u64, Vec<(u64, Millis)>) = (0, Vec::new());
+            let mut top = 0;
+            for step in steps {
+                match step {
+                    Step::Push { size, ttl_ms } => {
+                        top += 1;
+                        let expires_at = Millis(now + ttl_ms);
+                        prop_assert_eq!(own.push(publication(top), size, expires_at), top);
+                        all.push((top, expires_at));
+                        all.drain(..all.len().saturating_sub(size));
+                    }
+                    Step::Skip => {
+                        top += 1;
+                        prop_assert_eq!(own.skip(), top);
+                        all.clear();
+                    }
+                    Step::Wait(ms) => {
+                        now += ms;
+                        own.expire(Millis(now));
+                        if let Some(last) = all.iter().rposition(|(_, end)| end.0 <= now) {
+                            all.drain(..=last);
+                        }
+                    }
+                    Step::Clear => {
+                        own.clear();
+                        all.clear();
+                    }
+                }
+            }
+            let page = |offsets: Vec<u64>| -> Page {
+                offsets.into_iter().map(|offset| (offset, publication(offset))).collect()
+            };
+            let offsets = || all.iter().map(|(offset, _)| *offset);
+            let up = offsets().filter(|own| *own > asked).take(limit).collect();
+            prop_assert_eq!(own.page(Since::Oldest(Some(asked)), limit), page(up));
+            let down = offsets().rev().filter(|own| *own < asked).take(limit).collect();
+            prop_assert_eq!(own.page(Since::Latest(Some(asked)), limit), page(down));
+            let latest = offsets().rev().take(limit).collect();
+            prop_assert_eq!(own.page(Since::Latest(None), limit), page(latest));
+
+            let missed: Vec<u64> = (asked + 1..=top).collect();
+            let has_all = asked <= top && missed.iter().all(|own| offsets().any(|has| has == *own));
+            let wanted =
+                if has_all { Recovery::Recovered(page(missed)) } else { Recovery::Lost };
+            prop_assert_eq!(own.recover(asked, ""), wanted.clone());
+            prop_assert_eq!(own.recover(asked, &EPOCH.to_string()), wanted);
+            prop_assert_eq!(own.recover(asked, "other"), Recovery::Lost);
+            let held: usize = all.iter().map(|(own, _)| publication(*own).held_bytes()).sum();
+            prop_assert_eq!(own.held_bytes() - own.entries.capacity() * size_of::<Entry>(), held);
+        }
+    }
+
+    #[test]
+    fn a_gap_above_the_limit_is_not_recovered_in_part() {
+        let mut own = History::new(EPOCH);
+        let size = RECOVERED_MAX + 10;
+        for number in 0..size as u64 {
+            own.push(publication(number), size, Millis(1));
+        }
+        assert_eq!(own.recover(9, ""), Recovery::Lost);
+        let Recovery::Recovered(page) = own.recover(10, "") else { panic!("it is kept") };
+        assert_eq!((page.len(), page[0].0), (RECOVERED_MAX, 11));
+    }
+
+    #[test]
+    fn the_latest_alone_is_recovered_where_it_is_lacking() {
+        let mut own = History::new(EPOCH);
+        let epoch = EPOCH.to_string();
+        assert_eq!(own.recover_latest(0, ""), Recovery::Lost);
+        own.push(publication(1), 1, Millis(1));
+        own.push(publication(2), 1, Millis(1));
+        let latest = Recovery::Recovered(vec![(2, publication(2))]);
+        assert_eq!(own.recover_latest(0, ""), latest);
+        assert_eq!(own.recover_latest(2, &epoch), Recovery::Recovered(vec![]));
+        assert_eq!(own.recover_latest(2, "other"), latest);
+    }
+
+    #[test]
+    fn a_kept_publication_takes_at_most_64_bytes_beside_its_data() {
+        assert!(ENTRY_BYTES_MAX <= 64);
+        let mut own = History::new(EPOCH);
+        for number in 100..200 {
+            own.push(publication(number), 100, Millis(1));
+        }
+        assert!(own.held_bytes() <= 100 * (64 + 3), "{}", own.held_bytes());
+    }
+}

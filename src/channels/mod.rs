@@ -1,0 +1,39 @@
+//! Channels: names and their options, history with positions and recovery, presence, and the engine that
+//! orders publications, as functions of bytes and numbers.
+//!
+//! A channel has members on any loop and one home, which alone decides the order of what is published.
+//! The home asks an [`Engine`] to publish and to read; [`MemoryEngine`] keeps what it was given in the
+//! process. Dialects translate: nothing here knows how a client writes its commands.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `name` | the name of a channel, taken apart |
+//! | `namespace` | the options that channels take from their names |
+//! | `position` | how far a stream is: epoch and offset |
+//! | `history` | the last publications of one channel, and recovery from them |
+//! | `idempotency` | publications that are not to be made twice |
+//! | `presence` | who is in a channel |
+//! | `engine` | what the home asks for, and what it is answered |
+//! | `memory_engine` | the engine inside the process |
+
+mod engine;
+mod history;
+mod idempotency;
+mod memory_engine;
+mod name;
+mod namespace;
+mod position;
+mod presence;
+
+pub use engine::{
+    Engine, EngineError, EngineEvent, PublishRequest, Published, Read, ReadRequest, StreamItem,
+};
+pub use history::{
+    ENTRY_BYTES_MAX, History, Page, Publication, PublicationDetails, RECOVERED_MAX, Recovery, Since,
+};
+pub use idempotency::{IDEMPOTENCY_KEY_BYTES_MAX, IDEMPOTENCY_MS, IDEMPOTENT_MAX};
+pub use memory_engine::{MemoryEngine, MemoryLimits};
+pub use name::{ChannelName, InvalidChannel, NAME_BYTES_MAX};
+pub use namespace::{Namespace, Namespaces, RecoveryMode, Who};
+pub use position::{EPOCH_BYTES, Epoch, Position};
+pub use presence::{ClientId, ClientInfo, Presence};

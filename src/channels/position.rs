@@ -1,0 +1,56 @@
+//! How far a stream of publications is.
+
+use std::fmt;
+
+/// Names one stream of publications among all that a channel ever has: a channel whose history was lost has
+/// another epoch, so that its offsets are not mistaken for those of before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epoch(pub u32);
+
+/// Bytes of an epoch as text.
+pub const EPOCH_BYTES: usize = 8;
+
+impl fmt::Display for Epoch {
+    /// Eight hexadecimal digits.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:08x}", self.0)
+    }
+}
+
+impl Epoch {
+    /// The epoch with this text; `None` if no epoch has it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let is_one = text.len() == EPOCH_BYTES && text.bytes().all(is_digit);
+        is_one.then(|| u32::from_str_radix(text, 16).ok()).flatten().map(Self)
+    }
+}
+
+/// A place in a stream: behind the publication with this offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The offset of the last publication, from 1; 0 before the first.
+    pub offset: u64,
+    /// The stream.
+    pub epoch: Epoch,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_epoch_is_found_by_its_text_and_by_no_other(number: u32, text in "\\PC{0,10}") {
+            let epoch = Epoch(number);
+            prop_assert_eq!(Epoch::parse(&epoch.to_string()), Some(epoch));
+            prop_assert_eq!(epoch.to_string().len(), EPOCH_BYTES);
+            if let Some(found) = Epoch::parse(&text) {
+                prop_assert_eq!(found.to_string(), text);
+            }
+        }
+    }
+}

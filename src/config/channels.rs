@@ -1,0 +1,325 @@
+//! Channels: how much is held for them, who may connect, and what the channels of each namespace allow.
+
+use super::declare::keys;
+use super::limits::GIB;
+use super::rule::{Rule, integer};
+use super::word::{one_of, words};
+use crate::channels::{MemoryLimits, Namespace, RecoveryMode, Who};
+use crate::services::channels::{ChannelsLimits, ChannelsTimes};
+
+keys! {
+    /// The channels of the route with service `channels`.
+    "channels." pub struct ChannelsOptions {
+        /// The `[[identity]]` of kind `jwt` that checks the tokens with which clients connect. Its `user_claim`
+        /// names the user; `info`, `exp` and `expire_at` are read as well.
+        pub tokens: Option<String> {
+            default: None,
+            shown: "none",
+            rule: Rule::Name,
+            reload: true,
+            reached: "A client whose token does not hold is closed with code 3500.",
+        }
+        /// The `[[identity]]` of kind `jwt` that checks the tokens with which clients subscribe.
+        pub subscription_tokens: Option<String> {
+            default: None,
+            shown: "none",
+            rule: Rule::Name,
+            reload: true,
+            reached: "A subscription whose token does not hold is refused with error 103.",
+        }
+        /// Whether clients may connect that show neither a token nor an identity of the route.
+        pub allow_anonymous: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// Time between two pings, in whole seconds as clients are told it; 0 for none.
+        pub ping_ms: u64 {
+            default: 25_000,
+            rule: integer(0, 3_600_000),
+            reload: true,
+        }
+        /// Time for the answer to a ping; 0 to wait for none.
+        pub pong_ms: u64 {
+            default: 8_000,
+            rule: integer(0, 3_600_000),
+            reload: true,
+            reached: "The client is closed with code 3012.",
+        }
+        /// Time until the first command of a client.
+        pub stale_ms: u64 {
+            default: 10_000,
+            rule: integer(500, 3_600_000),
+            reload: true,
+            reached: "The client is closed with code 3502.",
+        }
+        /// Time from the expiry of a token to the end of what it has allowed.
+        pub expired_close_ms: u64 {
+            default: 25_000,
+            rule: integer(0, 3_600_000),
+            reload: true,
+            reached: "The client is closed with code 3005, a subscription ends with code 2501.",
+        }
+        /// Channels with members.
+        pub channels_max: usize {
+            default: 100_000,
+            rule: integer(1, 10_000_000),
+            reload: true,
+            reached: "A subscription to a further one is refused with error 106.",
+        }
+        /// Channels of one connection.
+        pub connection_channels_max: usize {
+            default: 128,
+            rule: integer(1, 10_000),
+            reload: true,
+            reached: "A further subscription is refused with error 106.",
+        }
+        /// Channels of which a history or a position is kept.
+        pub histories_max: usize {
+            default: 100_000,
+            rule: integer(1, 10_000_000),
+            reload: true,
+            reached: "A publication to a further one, and a subscription, are refused with error 106.",
+        }
+        /// Bytes of all histories together.
+        pub history_bytes_max: usize {
+            default: 64 << 20,
+            rule: integer(65_536, GIB * 64),
+            reload: true,
+            reached: "A publication that has no room forgets older ones of its channel.",
+        }
+    }
+}
+
+keys! {
+    /// What the channels of a namespace allow, which is what stands before the `:` in their names.
+    "channels.namespace." pub struct NamespaceOptions {
+        /// What stands before the `:`; empty for channels without.
+        pub name: String {
+            default: String::new(),
+            shown: "none",
+            rule: Rule::Text { bytes_min: 0, bytes_max: 64 },
+            reload: true,
+        }
+        /// Whether it is known who is in a channel.
+        pub presence: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// Whether members who ask for it are told who comes and goes.
+        pub join_leave: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// Whether all members are told who comes and goes.
+        pub force_push_join_leave: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// Publications that are kept of each channel; 0 for none.
+        pub history_size: usize {
+            default: 0,
+            rule: integer(0, 100_000),
+            reload: true,
+            reached: "The oldest is forgotten.",
+        }
+        /// How long each is kept; 0 to keep none.
+        pub history_ttl_s: u64 {
+            default: 0,
+            rule: integer(0, 31_536_000),
+            reload: true,
+            reached: "It is forgotten.",
+        }
+        /// How long the position of a channel without members is remembered.
+        pub history_meta_ttl_s: u64 {
+            default: 2_592_000,
+            rule: integer(1, 31_536_000),
+            reload: true,
+            reached: "Members that come back are told that they cannot recover.",
+        }
+        /// Whether members that ask for it are told when they may lack publications.
+        pub allow_positioning: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// Whether all members are told when they may lack publications.
+        pub force_positioning: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// Whether members that ask for it get what they have missed when they come back.
+        pub allow_recovery: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// Whether all members get what they have missed when they come back, up to 300 publications.
+        pub force_recovery: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// What members get that come back: all that they have missed, or the latest publication.
+        pub force_recovery_mode: RecoveryMode {
+            default: RecoveryMode::Stream,
+            rule: one_of::<RecoveryMode>(),
+            reload: true,
+        }
+        /// Whether clients with a user may subscribe without a token.
+        pub allow_subscribe_for_client: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// Whether clients without a user may subscribe without a token.
+        pub allow_subscribe_for_anonymous: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// Whether clients with a user may publish.
+        pub allow_publish_for_client: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// Whether members may publish.
+        pub allow_publish_for_subscriber: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// Whether clients without a user may publish.
+        pub allow_publish_for_anonymous: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// Whether clients with a user may see who is there.
+        pub allow_presence_for_client: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// Whether members may see who is there.
+        pub allow_presence_for_subscriber: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// Whether clients without a user may see who is there.
+        pub allow_presence_for_anonymous: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// Whether clients with a user may read the history.
+        pub allow_history_for_client: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// Whether members may read the history.
+        pub allow_history_for_subscriber: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// Whether clients without a user may read the history.
+        pub allow_history_for_anonymous: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// Whether a `#` in a name admits the users behind it, and no others.
+        pub allow_user_limited_channels: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+    }
+}
+
+words! {
+    RecoveryMode:
+    "cache" = Cache,
+    "stream" = Stream,
+}
+
+impl ChannelsOptions {
+    /// Whether the identity with this name checks tokens of clients.
+    pub(super) fn takes(&self, name: &str) -> bool {
+        let all = [&self.tokens, &self.subscription_tokens];
+        all.into_iter().flatten().any(|own| own == name)
+    }
+
+    /// How much is held.
+    #[must_use]
+    pub fn limits(&self) -> ChannelsLimits {
+        ChannelsLimits {
+            channels_max: self.channels_max,
+            connection_channels_max: self.connection_channels_max,
+            history: MemoryLimits {
+                streams_max: self.histories_max,
+                bytes_max: self.history_bytes_max,
+            },
+        }
+    }
+
+    /// How long things take.
+    #[must_use]
+    pub fn times(&self) -> ChannelsTimes {
+        let Self { ping_ms, pong_ms, stale_ms, expired_close_ms, .. } = *self;
+        // Clients are told whole seconds, and wait for those.
+        let ping_ms = ping_ms.next_multiple_of(1000);
+        ChannelsTimes { ping_ms, pong_ms, stale_ms, expired_close_ms }
+    }
+}
+
+impl NamespaceOptions {
+    /// The options of its channels.
+    #[must_use]
+    pub fn namespace(&self) -> Namespace {
+        let who = |clients, anonymous, subscribers| Who { clients, anonymous, subscribers };
+        Namespace {
+            name: self.name.clone(),
+            presence: self.presence,
+            join_leave: self.join_leave,
+            force_push_join_leave: self.force_push_join_leave,
+            history_size: self.history_size,
+            history_ttl_ms: self.history_ttl_s * 1000,
+            history_meta_ttl_ms: self.history_meta_ttl_s * 1000,
+            allow_positioning: self.allow_positioning,
+            force_positioning: self.force_positioning,
+            allow_recovery: self.allow_recovery,
+            force_recovery: self.force_recovery,
+            recovery_mode: self.force_recovery_mode,
+            subscribe: who(
+                self.allow_subscribe_for_client,
+                self.allow_subscribe_for_anonymous,
+                false,
+            ),
+            publish: who(
+                self.allow_publish_for_client,
+                self.allow_publish_for_anonymous,
+                self.allow_publish_for_subscriber,
+            ),
+            see_presence: who(
+                self.allow_presence_for_client,
+                self.allow_presence_for_anonymous,
+                self.allow_presence_for_subscriber,
+            ),
+            see_history: who(
+                self.allow_history_for_client,
+                self.allow_history_for_anonymous,
+                self.allow_history_for_subscriber,
+            ),
+            allow_user_limited_channels: self.allow_user_limited_channels,
+        }
+    }
+}

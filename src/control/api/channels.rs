@@ -1,0 +1,283 @@
+//! `POST /api/METHOD`: what backends ask of channels, as libraries for the Centrifugo server API ask it.
+//!
+//! Errors of the channels are answered with 200 and an object `error`, as these libraries expect; a body that is
+//! no JSON with 400.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Map, Value, json};
+
+use super::shared::Shared;
+use crate::centrifugo::{
+    ApiCall, ApiDisconnect, ApiHistory, ApiPublish, ApiUnsubscribe, BadCall, Disconnect, ErrorCode,
+    parse_batch, parse_call,
+};
+use crate::channels::{Publication, PublicationDetails, RECOVERED_MAX, Since};
+use crate::control::admin::Gateway;
+use crate::control::admin::error::ApiError;
+use crate::control::admin::slices::ask;
+use crate::inspect::{ChannelAnswer, ChannelQuestion, Query};
+
+/// `POST /api/METHOD`.
+pub(super) async fn call(
+    State(shared): State<Arc<Shared>>,
+    Path(method): Path<String>,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let gateway = &*shared.gateway;
+    if method == "batch" {
+        return batch(gateway, &body).await;
+    }
+    let outcome = match parse_call(&method, &body) {
+        Ok(call) => answer(gateway, call).await,
+        Err(BadCall::Json) => return Err(ApiError::bad_request(BadCall::Json.to_string())),
+        Err(BadCall::Field) => Err(ErrorCode::BadRequest),
+        Err(BadCall::Method) => return Err(ApiError::not_found(BadCall::Method.to_string())),
+    };
+    Ok(json_response(&wrapped(outcome)))
+}
+
+/// One call after the other, each with its own result or error.
+async fn batch(gateway: &dyn Gateway, body: &[u8]) -> Result<Response, ApiError> {
+    let calls = parse_batch(body).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let mut replies = Vec::with_capacity(calls.len());
+    for (method, body) in calls {
+        let outcome = match parse_call(&method, body.get().as_bytes()) {
+            Ok(call) => answer(gateway, call).await,
+            Err(BadCall::Method) => Err(ErrorCode::MethodNotFound),
+            Err(BadCall::Json | BadCall::Field) => Err(ErrorCode::BadRequest),
+        };
+        replies.push(match outcome {
+            Ok(result) => format!("{{{}:{result}}}", Value::from(method)),
+            Err(error) => json!({ "error": error_object(error) }).to_string(),
+        });
+    }
+    Ok(json_response(&format!("{{\"replies\":[{}]}}", replies.join(","))))
+}
+
+/// The result of a call as JSON.
+async fn answer(gateway: &dyn Gateway, call: ApiCall) -> Result<String, ErrorCode> {
+    match call {
+        ApiCall::Publish(channels, publish, is_broadcast) => {
+            publish_to(gateway, channels, publish, is_broadcast).await
+        }
+        ApiCall::Presence(channel) => one(gateway, ChannelQuestion::Presence(channel.into())).await,
+        ApiCall::PresenceStats(channel) => {
+            one(gateway, ChannelQuestion::PresenceStats(channel.into())).await
+        }
+        ApiCall::History(own) => one(gateway, history(own)?).await,
+        ApiCall::HistoryRemove(channel) => {
+            one(gateway, ChannelQuestion::Forget(channel.into())).await
+        }
+        ApiCall::Channels(pattern) => channels(gateway, &pattern).await,
+        ApiCall::Info => info(gateway).await,
+        ApiCall::Unsubscribe(ApiUnsubscribe { user, channel, client }) => {
+            let (channel, client) = (filled(&channel), filled(&client));
+            let question = ChannelQuestion::Unsubscribe { user: user.into(), channel, client };
+            all(gateway, &question).await
+        }
+        ApiCall::Disconnect(ApiDisconnect { user, client, whitelist, disconnect }) => {
+            let default = Disconnect::ForceNoReconnect;
+            let close = disconnect.map_or_else(
+                || (default.code(), default.text().into()),
+                |own| (own.code, own.reason.into()),
+            );
+            let question = ChannelQuestion::Disconnect {
+                user: user.into(),
+                client: filled(&client),
+                except: whitelist.into(),
+                close,
+            };
+            all(gateway, &question).await
+        }
+        ApiCall::Unavailable => Err(ErrorCode::NotAvailable),
+    }
+}
+
+async fn publish_to(
+    gateway: &dyn Gateway,
+    channels: Vec<String>,
+    publish: ApiPublish,
+    is_broadcast: bool,
+) -> Result<String, ErrorCode> {
+    let ApiPublish { data, tags, idempotency_key, skip_history } = publish;
+    let details = PublicationDetails { tags, ..PublicationDetails::default() };
+    let publication = Publication {
+        data: data.into_bytes().into(),
+        details: (!details.tags.is_empty()).then(|| Arc::new(details)),
+    };
+    let question = |channel: String| ChannelQuestion::Publish {
+        channel: channel.into(),
+        publication: publication.clone(),
+        idempotency_key: Some(&*idempotency_key).filter(|key| !key.is_empty()).map(Into::into),
+        skips_history: skip_history,
+    };
+    let mut responses = Vec::with_capacity(channels.len());
+    for channel in channels {
+        let outcome = one(gateway, question(channel)).await;
+        if !is_broadcast {
+            return outcome;
+        }
+        responses.push(wrapped(outcome));
+    }
+    Ok(format!("{{\"responses\":[{}]}}", responses.join(",")))
+}
+
+fn history(own: ApiHistory) -> Result<ChannelQuestion, ErrorCode> {
+    let ApiHistory { channel, limit, since, reverse } = own;
+    let offset = since.as_ref().map(|since| since.offset);
+    if reverse && offset == Some(0) {
+        return Err(ErrorCode::Internal);
+    }
+    let epoch = since.map(|since| since.epoch).filter(|epoch| !epoch.is_empty());
+    Ok(ChannelQuestion::History {
+        channel: channel.into(),
+        since: if reverse { Since::Latest(offset) } else { Since::Oldest(offset) },
+        epoch: epoch.map(Into::into),
+        limit: usize::try_from(limit).unwrap_or(RECOVERED_MAX).min(RECOVERED_MAX),
+    })
+}
+
+async fn channels(gateway: &dyn Gateway, pattern: &str) -> Result<String, ErrorCode> {
+    let mut found = Map::new();
+    for loop_index in 0..gateway.loop_count() {
+        let answer = ask_loop(gateway, loop_index, ChannelQuestion::List(LISTED_MAX)).await?;
+        let ChannelAnswer::Channels(own) = answer else { continue };
+        let fits = own.into_iter().filter(|(name, _)| pattern.is_empty() || glob(pattern, name));
+        found.extend(
+            fits.map(|(name, members)| (name.to_string(), json!({ "num_clients": members }))),
+        );
+    }
+    Ok(json!({ "channels": found }).to_string())
+}
+
+async fn info(gateway: &dyn Gateway) -> Result<String, ErrorCode> {
+    let (mut clients, mut channels, mut subscriptions) = (0, 0, 0);
+    for loop_index in 0..gateway.loop_count() {
+        let answer = ask_loop(gateway, loop_index, ChannelQuestion::Count).await?;
+        if let ChannelAnswer::Counts(own_clients, own_channels, members) = answer {
+            (clients, channels) = (clients + own_clients, channels + own_channels);
+            subscriptions += members;
+        }
+    }
+    let version = gateway.version();
+    let node = json!({
+        "uid": version.pid.to_string(),
+        "name": "tidegate",
+        "version": version.version,
+        "num_clients": clients,
+        "num_channels": channels,
+        "num_subs": subscriptions,
+        "uptime": version.uptime_ms / 1000,
+    });
+    Ok(json!({ "nodes": [node] }).to_string())
+}
+
+/// Asks a loop, which passes the question on to the home of its channel.
+async fn one(gateway: &dyn Gateway, question: ChannelQuestion) -> Result<String, ErrorCode> {
+    match ask_loop(gateway, 0, question).await? {
+        ChannelAnswer::Json(text) => String::from_utf8(text).map_err(|_| ErrorCode::Internal),
+        ChannelAnswer::Done => Ok("{}".to_owned()),
+        ChannelAnswer::Channels(_) | ChannelAnswer::Counts(..) => Err(ErrorCode::Internal),
+        ChannelAnswer::Failed(error) => Err(error),
+    }
+}
+
+/// Has every loop do something.
+async fn all(gateway: &dyn Gateway, question: &ChannelQuestion) -> Result<String, ErrorCode> {
+    for loop_index in 0..gateway.loop_count() {
+        ask_loop(gateway, loop_index, question.clone()).await?;
+    }
+    Ok("{}".to_owned())
+}
+
+async fn ask_loop(
+    gateway: &dyn Gateway,
+    loop_index: usize,
+    question: ChannelQuestion,
+) -> Result<ChannelAnswer, ErrorCode> {
+    let answer = ask(gateway, loop_index, |reply| Query::Channels { question, reply }).await;
+    // A loop that has too much mail waiting, or has ended, may do it later.
+    match answer {
+        Ok(ChannelAnswer::Failed(error)) => Err(error),
+        Ok(answer) => Ok(answer),
+        Err(_) => Err(ErrorCode::Internal),
+    }
+}
+
+/// `{"result":…}` or `{"error":…}`.
+fn wrapped(outcome: Result<String, ErrorCode>) -> String {
+    match outcome {
+        Ok(result) => format!("{{\"result\":{result}}}"),
+        Err(error) => json!({ "error": error_object(error) }).to_string(),
+    }
+}
+
+fn error_object(error: ErrorCode) -> Value {
+    json!({ "code": error.code(), "message": error.text() })
+}
+
+fn json_response(text: &str) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    (StatusCode::OK, headers, text.to_owned()).into_response()
+}
+
+fn filled(text: &str) -> Option<Arc<str>> {
+    (!text.is_empty()).then(|| text.into())
+}
+
+/// Whether a name fits a pattern, in which `*` stands for any text and `?` for one byte.
+fn glob(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
+    let (mut at, mut in_name) = (0, 0);
+    // Where the last `*` stands, and where what it stands for ends so far.
+    let mut star = None;
+    while let Some(byte) = name.get(in_name) {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, in_name));
+                at += 1;
+            }
+            Some(own) if *own == b'?' || own == byte => (at, in_name) = (at + 1, in_name + 1),
+            Some(_) | None => {
+                let Some((position, end)) = star else { return false };
+                star = Some((position, end + 1));
+                (at, in_name) = (position + 1, end + 1);
+            }
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+/// Channels that one loop lists.
+const LISTED_MAX: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The naive twin tries every length for each `*`.
+    fn fits(pattern: &[u8], name: &[u8]) -> bool {
+        match pattern {
+            [] => name.is_empty(),
+            [b'*', rest @ ..] => (0..=name.len()).any(|skipped| fits(rest, &name[skipped..])),
+            [own, rest @ ..] => match name {
+                [byte, later @ ..] if *own == b'?' || own == byte => fits(rest, later),
+                _ => false,
+            },
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn patterns_fit_as_trying_all_says(pattern in "[ab*?]{0,8}", name in "[ab]{0,8}") {
+            prop_assert_eq!(glob(&pattern, &name), fits(pattern.as_bytes(), name.as_bytes()));
+        }
+    }
+}

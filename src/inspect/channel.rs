@@ -1,0 +1,113 @@
+//! What backends ask of channels.
+
+use std::sync::Arc;
+
+use crate::centrifugo::ErrorCode;
+use crate::channels::{Publication, Since};
+
+/// What a backend asks of channels.
+#[derive(Clone, Debug)]
+pub enum ChannelQuestion {
+    /// To publish. For any loop.
+    Publish {
+        /// Where.
+        channel: Arc<str>,
+        /// What.
+        publication: Publication,
+        /// With the same key it is published once.
+        idempotency_key: Option<Box<str>>,
+        /// Whether it is not kept.
+        skips_history: bool,
+    },
+    /// Who is in a channel. For any loop.
+    Presence(Arc<str>),
+    /// How many are in a channel. For any loop.
+    PresenceStats(Arc<str>),
+    /// What was published. For any loop.
+    History {
+        /// Where.
+        channel: Arc<str>,
+        /// From where on.
+        since: Since,
+        /// The epoch that it must be of.
+        epoch: Option<Box<str>>,
+        /// How many at most.
+        limit: usize,
+    },
+    /// To forget what was published. For any loop.
+    Forget(Arc<str>),
+    /// The channels with members whose home the loop is, up to this number.
+    List(usize),
+    /// How many connections there are. For every loop.
+    Count,
+    /// To end subscriptions of a user. For every loop.
+    Unsubscribe {
+        /// Whose.
+        user: Arc<str>,
+        /// The one channel; `None` for all.
+        channel: Option<Arc<str>>,
+        /// The one connection; `None` for all.
+        client: Option<Arc<str>>,
+    },
+    /// To end connections of a user. For every loop.
+    Disconnect {
+        /// Whose.
+        user: Arc<str>,
+        /// The one connection; `None` for all.
+        client: Option<Arc<str>>,
+        /// Connections that stay.
+        except: Arc<[String]>,
+        /// The code and the reason of the close frame.
+        close: (u16, Arc<str>),
+    },
+}
+
+/// What a loop answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChannelAnswer {
+    /// The result as JSON.
+    Json(Vec<u8>),
+    /// Channels and how many members they have.
+    Channels(Vec<(Arc<str>, u32)>),
+    /// Connections, channels whose home the loop is, and members of those.
+    Counts(usize, usize, usize),
+    /// It is done.
+    Done,
+    /// It is not done.
+    Failed(ErrorCode),
+}
+
+impl ChannelQuestion {
+    /// The channel whose home is to answer; `None` where it is for every loop. Whichever loop is asked passes
+    /// such a question on to the home.
+    #[must_use]
+    pub fn channel(&self) -> Option<&str> {
+        match self {
+            Self::Publish { channel, .. }
+            | Self::Presence(channel)
+            | Self::PresenceStats(channel)
+            | Self::History { channel, .. }
+            | Self::Forget(channel) => Some(channel),
+            Self::List(_) | Self::Count | Self::Unsubscribe { .. } | Self::Disconnect { .. } => {
+                None
+            }
+        }
+    }
+
+    /// Bytes of memory that it holds beside its own size.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Self::Publish { channel, publication, .. } => channel.len() + publication.held_bytes(),
+            Self::Presence(channel)
+            | Self::PresenceStats(channel)
+            | Self::History { channel, .. }
+            | Self::Forget(channel) => channel.len(),
+            Self::List(_) | Self::Count => 0,
+            Self::Unsubscribe { user, .. } => user.len(),
+            Self::Disconnect { user, except, .. } => {
+                user.len() + except.iter().map(String::len).sum::<usize>()
+            }
+        }
+    }
+}

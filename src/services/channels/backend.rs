@@ -1,0 +1,153 @@
+//! What backends ask of channels.
+
+use std::sync::Arc;
+
+use super::home::HomeQuestion;
+use super::service::Channels;
+use super::to_home::{Forwarded, LeaveReply};
+use crate::centrifugo::{ErrorCode, Unsubscribed};
+use crate::channels::{ChannelName, InvalidChannel, Namespace};
+use crate::inspect::{ChannelAnswer, ChannelQuestion};
+use crate::key::home_loop;
+use crate::mail::Reply;
+use crate::services::{Effects, Peer, ServiceMessage};
+use crate::ws::CloseCode;
+
+impl Channels {
+    pub(super) fn on_question(
+        &mut self,
+        question: ChannelQuestion,
+        reply: Reply<ChannelAnswer>,
+        effects: &mut Effects<'_>,
+    ) {
+        match question {
+            ChannelQuestion::List(count_max) => {
+                reply.send(ChannelAnswer::Channels(self.home.list(count_max)));
+            }
+            ChannelQuestion::Count => {
+                let (channels, members) = self.home.counts();
+                reply.send(ChannelAnswer::Counts(self.clients.len(), channels, members));
+            }
+            ChannelQuestion::Unsubscribe { user, channel, client } => {
+                self.unsubscribe_user(&user, channel.as_deref(), client.as_deref(), effects);
+                reply.send(ChannelAnswer::Done);
+            }
+            ChannelQuestion::Disconnect { user, client, except, close: (code, reason) } => {
+                let code = CloseCode::from_wire(code).unwrap_or(CloseCode::INTERNAL);
+                for peer in self.peers_of(&user, client.as_deref(), &except) {
+                    self.close(peer, code, reason.to_string(), effects);
+                }
+                reply.send(ChannelAnswer::Done);
+            }
+            ChannelQuestion::Publish { .. }
+            | ChannelQuestion::Presence(_)
+            | ChannelQuestion::PresenceStats(_)
+            | ChannelQuestion::History { .. }
+            | ChannelQuestion::Forget(_) => {
+                let home = question.channel().map(|name| home_loop(name, self.site.count));
+                match home {
+                    Some(home) if home != self.site.index => {
+                        let held_bytes = question.held_bytes();
+                        let forwarded = Forwarded { question, reply };
+                        effects.tell(home, ServiceMessage::holding(forwarded, held_bytes));
+                    }
+                    Some(_) | None => self.ask_own_home(&question, reply, effects),
+                }
+            }
+        }
+    }
+
+    /// Asks the home of the channel that a question is about, which is this loop.
+    fn ask_own_home(
+        &mut self,
+        question: &ChannelQuestion,
+        reply: Reply<ChannelAnswer>,
+        effects: &mut Effects<'_>,
+    ) {
+        let (name, requirement, own) = match question {
+            ChannelQuestion::Publish { channel, publication, idempotency_key, skips_history } => {
+                let key = idempotency_key.as_deref();
+                let own = HomeQuestion::Publish(channel, publication, key, *skips_history);
+                (channel, Requirement::Nothing, own)
+            }
+            ChannelQuestion::Presence(channel) => {
+                (channel, Requirement::Presence, HomeQuestion::Presence(channel))
+            }
+            ChannelQuestion::PresenceStats(channel) => {
+                (channel, Requirement::Presence, HomeQuestion::PresenceStats(channel))
+            }
+            ChannelQuestion::History { channel, since, epoch, limit } => {
+                let own = HomeQuestion::History(channel, *since, epoch.as_deref(), *limit);
+                (channel, Requirement::History, own)
+            }
+            ChannelQuestion::Forget(channel) => {
+                (channel, Requirement::History, HomeQuestion::Forget(channel))
+            }
+            ChannelQuestion::List(_)
+            | ChannelQuestion::Count
+            | ChannelQuestion::Unsubscribe { .. }
+            | ChannelQuestion::Disconnect { .. } => return,
+        };
+        match self.namespace_for_backend(name, requirement) {
+            Ok(namespace) => self.home.on_question(own, &namespace, reply, effects),
+            Err(error) => reply.send(ChannelAnswer::Failed(error)),
+        }
+    }
+
+    fn namespace_for_backend(
+        &self,
+        channel: &str,
+        requirement: Requirement,
+    ) -> Result<Arc<Namespace>, ErrorCode> {
+        let name = ChannelName::parse(channel).map_err(|error| match error {
+            InvalidChannel::Empty | InvalidChannel::TooLong | InvalidChannel::NotAscii => {
+                ErrorCode::BadRequest
+            }
+        })?;
+        let namespace = self.settings.namespaces.get(name.namespace());
+        let namespace = namespace.ok_or(ErrorCode::UnknownChannel)?;
+        let has_it = match requirement {
+            Requirement::Nothing => true,
+            Requirement::Presence => namespace.presence,
+            Requirement::History => namespace.has_history(),
+        };
+        if has_it { Ok(Arc::clone(namespace)) } else { Err(ErrorCode::NotAvailable) }
+    }
+
+    fn unsubscribe_user(
+        &mut self,
+        user: &str,
+        channel: Option<&str>,
+        client: Option<&str>,
+        effects: &mut Effects<'_>,
+    ) {
+        for peer in self.peers_of(user, client, &[]) {
+            let Some(own) = self.clients.get(peer.key) else { continue };
+            let names = own.subscriptions.iter().map(|own| Arc::clone(&own.channel.name));
+            let names: Vec<Arc<str>> =
+                names.filter(|name| channel.is_none_or(|channel| **name == *channel)).collect();
+            for name in names {
+                self.leave(peer, &name, LeaveReply::Push(Unsubscribed::Server), effects);
+            }
+        }
+    }
+
+    /// The connections of a user, or the one of them with this name, but for some.
+    fn peers_of(&self, user: &str, client: Option<&str>, except: &[String]) -> Vec<Peer> {
+        let loop_index = self.site.index;
+        let is_meant = |id: &str| {
+            client.is_none_or(|client| client == id) && !except.iter().any(|own| own == id)
+        };
+        let own = self.clients.iter().filter(|own| *own.user == *user);
+        let own = own.filter(|own| is_meant(&own.id.to_string()));
+        own.map(|own| Peer { loop_index, key: own.key }).collect()
+    }
+}
+
+/// What the namespace of a channel must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Requirement {
+    Nothing,
+    Presence,
+    History,
+}

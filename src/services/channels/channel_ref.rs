@@ -1,0 +1,84 @@
+//! Channels as the loops of their members know them: the name, the options and the home, once for all members.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::channels::{ChannelName, Namespace};
+use crate::key::home_loop;
+use crate::shrink::Shrink as _;
+
+/// A channel that some connection speaks of.
+#[derive(Debug)]
+pub(super) struct ChannelRef {
+    /// Its name, which is the topic of its publications too.
+    pub(super) name: Arc<str>,
+    /// The topic of who comes and goes, for members who asked for it. `None` where that goes to none, or to
+    /// all.
+    pub(super) joins: Option<Arc<str>>,
+    pub(super) namespace: Arc<Namespace>,
+    /// The loop that orders what happens in it.
+    pub(super) home: u16,
+}
+
+impl ChannelRef {
+    pub(super) fn new(name: &ChannelName<'_>, namespace: &Arc<Namespace>, loop_count: u16) -> Self {
+        let is_apart = namespace.join_leave && !namespace.force_push_join_leave;
+        // No channel has a line break in its name.
+        let joins = is_apart.then(|| format!("\n{}", name.as_str()).into());
+        let namespace = Arc::clone(namespace);
+        Self {
+            name: name.as_str().into(),
+            joins,
+            namespace,
+            home: home_loop(name.as_str(), loop_count),
+        }
+    }
+}
+
+/// The channels of which connections of a loop are members, each once.
+#[derive(Debug, Default)]
+pub(super) struct ChannelRefs {
+    by_name: HashMap<Arc<str>, Counted>,
+}
+
+#[derive(Debug)]
+struct Counted {
+    channel: Arc<ChannelRef>,
+    members: u32,
+}
+
+impl ChannelRefs {
+    /// The channel for one more member of it.
+    pub(super) fn acquire(
+        &mut self,
+        name: &ChannelName<'_>,
+        namespace: &Arc<Namespace>,
+        loop_count: u16,
+    ) -> Arc<ChannelRef> {
+        if let Some(own) = self.by_name.get_mut(name.as_str()) {
+            own.members += 1;
+            if !Arc::ptr_eq(&own.channel.namespace, namespace) {
+                // The options have changed since; members of before keep theirs.
+                own.channel = Arc::new(ChannelRef::new(name, namespace, loop_count));
+            }
+            return Arc::clone(&own.channel);
+        }
+        let channel = Arc::new(ChannelRef::new(name, namespace, loop_count));
+        let own = Counted { channel: Arc::clone(&channel), members: 1 };
+        self.by_name.insert(Arc::clone(&channel.name), own);
+        channel
+    }
+
+    /// The channel has a member less.
+    pub(super) fn release(&mut self, channel: &ChannelRef) {
+        let Some(own) = self.by_name.get_mut(&channel.name) else { return };
+        own.members -= 1;
+        if own.members == 0 {
+            self.by_name.remove(&channel.name);
+            self.by_name.shrink_if_sparse(CHANNELS_KEPT);
+        }
+    }
+}
+
+/// Entries for which the map keeps room.
+const CHANNELS_KEPT: usize = 64;

@@ -1,0 +1,322 @@
+//! What clients ask for, one command after the other.
+
+use std::sync::Arc;
+
+use super::channel_ref::ChannelRef;
+use super::clients::Phase;
+use super::service::{Channels, reply};
+use super::to_home::{ChannelAction, HistoryQuestion, LeaveReply, ToHome};
+use super::tokens::{connection_token, subscription_token, ttl};
+use crate::centrifugo::{
+    Command, Disconnect, ErrorCode, HistoryRequest, Method, Publish, Reply, SinceRequest, commands,
+};
+use crate::channels::{
+    ChannelName, ClientInfo, InvalidChannel, Namespace, Publication, PublicationDetails,
+    RECOVERED_MAX, Since, Who,
+};
+use crate::services::{Effects, Peer};
+use crate::work::prices;
+
+/// What a command comes to that does not do what is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It is answered with an error.
+    Error(ErrorCode),
+    /// The connection ends.
+    Disconnect(Disconnect),
+}
+
+impl From<ErrorCode> for Failure {
+    fn from(code: ErrorCode) -> Self {
+        Self::Error(code)
+    }
+}
+
+impl From<Disconnect> for Failure {
+    fn from(why: Disconnect) -> Self {
+        Self::Disconnect(why)
+    }
+}
+
+impl Channels {
+    /// Does what the commands of a frame ask for, until one ends the connection.
+    pub(super) fn on_frame(&mut self, peer: Peer, frame: &[u8], effects: &mut Effects<'_>) {
+        effects.charge_work(prices::bytes(frame.len()));
+        for command in commands(frame) {
+            let Some(phase) = self.clients.get(peer.key).map(|client| client.phase) else { return };
+            if phase == Phase::Closing {
+                return;
+            }
+            effects.charge_work(COMMAND_WORK);
+            let result = match command {
+                Ok(Command { id, method }) => self
+                    .on_command(peer, phase, id, method, effects)
+                    .map_err(|failure| (id, failure)),
+                Err(_) => Err((0, Disconnect::BadRequest.into())),
+            };
+            match result {
+                Ok(()) => {}
+                Err((id, Failure::Error(code))) => reply(self.encoder.error(id, code), effects),
+                Err((_, Failure::Disconnect(why))) => self.disconnect(peer, why, effects),
+            }
+        }
+    }
+
+    fn on_command(
+        &mut self,
+        peer: Peer,
+        phase: Phase,
+        id: u32,
+        method: Method<'_>,
+        effects: &mut Effects<'_>,
+    ) -> Result<(), Failure> {
+        match (phase, &method) {
+            (Phase::New, Method::Connect(_)) | (Phase::Connected, _) => {}
+            (Phase::New | Phase::Refused | Phase::Closing, _) => {
+                return Err(Disconnect::BadRequest.into());
+            }
+        }
+        let needs_id = !matches!(method, Method::Send | Method::Pong);
+        if needs_id && id == 0 {
+            // Without an ID it is a pong, whatever it asks for (sheet of the protocol: §12).
+            return if phase == Phase::Connected {
+                self.on_pong(peer)
+            } else {
+                Err(Disconnect::BadRequest.into())
+            };
+        }
+        match method {
+            Method::Connect(own) => self.connect(peer, phase, id, &own, effects),
+            Method::Subscribe(own) => self.subscribe(peer, id, &own, effects),
+            Method::Unsubscribe(channel) => self.unsubscribe(peer, id, &channel, effects),
+            Method::Publish(own) => self.publish_for(peer, id, &own, effects),
+            Method::Presence(channel) => {
+                let channel = self.presence_channel(peer, &channel)?;
+                ask_home(peer, channel, ChannelAction::Presence(id), effects)
+            }
+            Method::PresenceStats(channel) => {
+                let channel = self.presence_channel(peer, &channel)?;
+                ask_home(peer, channel, ChannelAction::PresenceStats(id), effects)
+            }
+            Method::History(own) => self.history(peer, id, &own, effects),
+            Method::Send => Err(Disconnect::NotAvailable.into()),
+            // Backends that answer calls are not configured here yet.
+            Method::Rpc(_) => Err(ErrorCode::NotAvailable.into()),
+            Method::Refresh(token) => self.refresh(peer, id, &token, effects),
+            Method::SubRefresh(channel, token) => {
+                self.refresh_subscription(peer, id, (&channel, &token), effects)
+            }
+            Method::Pong => self.on_pong(peer),
+            Method::Unknown => Err(Disconnect::BadRequest.into()),
+        }
+    }
+
+    fn unsubscribe(
+        &mut self,
+        peer: Peer,
+        id: u32,
+        channel: &str,
+        effects: &mut Effects<'_>,
+    ) -> Result<(), Failure> {
+        if channel.is_empty() {
+            return Err(Disconnect::BadRequest.into());
+        }
+        if !self.leave(peer, channel, LeaveReply::Command(id), effects) {
+            reply(self.encoder.reply(id, &Reply::Unsubscribed), effects);
+        }
+        Ok(())
+    }
+
+    fn publish_for(
+        &self,
+        peer: Peer,
+        id: u32,
+        own: &Publish<'_>,
+        effects: &mut Effects<'_>,
+    ) -> Result<(), Failure> {
+        let (name, namespace) = self.namespace_of(&own.channel)?;
+        self.check(peer, &name, namespace.publish)?;
+        let Some(data) = own.data.as_deref() else { return Err(ErrorCode::BadRequest.into()) };
+        let info = self.client_info(peer, name.as_str());
+        let details = info.map(|info| {
+            Arc::new(PublicationDetails { info: Some(info), ..PublicationDetails::default() })
+        });
+        let publication = Publication { data: data.as_bytes().into(), details };
+        let channel = self.channel(peer, &name, &namespace);
+        ask_home(peer, channel, ChannelAction::Publish(id, publication), effects)
+    }
+
+    fn presence_channel(&self, peer: Peer, channel: &str) -> Result<Arc<ChannelRef>, Failure> {
+        let (name, namespace) = self.namespace_of(channel)?;
+        if !namespace.presence {
+            return Err(ErrorCode::NotAvailable.into());
+        }
+        self.check(peer, &name, namespace.see_presence)?;
+        Ok(self.channel(peer, &name, &namespace))
+    }
+
+    fn history(
+        &self,
+        peer: Peer,
+        id: u32,
+        own: &HistoryRequest<'_>,
+        effects: &mut Effects<'_>,
+    ) -> Result<(), Failure> {
+        let (name, namespace) = self.namespace_of(&own.channel)?;
+        if !namespace.has_history() {
+            return Err(ErrorCode::NotAvailable.into());
+        }
+        self.check(peer, &name, namespace.see_history)?;
+        let question = history_question(own).ok_or(ErrorCode::BadRequest)?;
+        let channel = self.channel(peer, &name, &namespace);
+        ask_home(peer, channel, ChannelAction::History(id, question), effects)
+    }
+
+    fn refresh(
+        &mut self,
+        peer: Peer,
+        id: u32,
+        token: &str,
+        effects: &mut Effects<'_>,
+    ) -> Result<(), Failure> {
+        let Some(client) = self.clients.get(peer.key) else { return Ok(()) };
+        let can_refresh = client.rare.as_ref().is_some_and(|own| own.expires_at.is_some());
+        if token.is_empty() || !can_refresh {
+            return Err(Disconnect::BadRequest.into());
+        }
+        let found = connection_token(self.settings.tokens.as_ref(), peer, token, effects);
+        let found = found.map_err(|bad| match bad.of_connection() {
+            Ok(ErrorCode::TokenExpired) => Failure::Disconnect(Disconnect::Expired),
+            Ok(code) => code.into(),
+            Err(why) => why.into(),
+        })?;
+        let now = effects.wall_now();
+        let Some(client) = self.clients.get_mut(peer.key) else { return Ok(()) };
+        if *client.user != *found.user {
+            return Err(Disconnect::InvalidToken.into());
+        }
+        let client_id = client.id;
+        let rare = client.rare();
+        (rare.expires_at, rare.info) = (found.expires_at, found.info);
+        let ttl = ttl(found.expires_at, now);
+        reply(self.encoder.reply(id, &Reply::Refreshed(client_id, ttl)), effects);
+        self.file_anew(peer, effects);
+        Ok(())
+    }
+
+    fn refresh_subscription(
+        &mut self,
+        peer: Peer,
+        id: u32,
+        (channel, token): (&str, &str),
+        effects: &mut Effects<'_>,
+    ) -> Result<(), Failure> {
+        if channel.is_empty() {
+            return Err(Disconnect::BadRequest.into());
+        }
+        let Some(client) = self.clients.get(peer.key) else { return Ok(()) };
+        let own = client.subscription(channel).ok_or(ErrorCode::PermissionDenied)?;
+        if token.is_empty() {
+            return Err(ErrorCode::BadRequest.into());
+        }
+        let (serial, client_id) = (own.serial, client.id.to_string());
+        let whose = (channel, &*client.user, &*client_id);
+        let check = self.settings.subscription_tokens.as_ref();
+        let found = subscription_token(check, peer, token, whose, effects);
+        let found = found.map_err(|bad| match bad.of_subscription() {
+            // What has expired cannot be renewed by itself.
+            Ok(ErrorCode::TokenExpired) => Failure::Error(ErrorCode::Expired),
+            Ok(ErrorCode::PermissionDenied) => Failure::Disconnect(Disconnect::InvalidToken),
+            Ok(code) => code.into(),
+            Err(why) => why.into(),
+        })?;
+        let now = effects.wall_now();
+        let Some(client) = self.clients.get_mut(peer.key) else { return Ok(()) };
+        client.set_rare_subscription(serial, found.into());
+        let ttl = ttl(client.rare_subscription(serial).and_then(|own| own.expires_at), now);
+        reply(self.encoder.reply(id, &Reply::SubRefreshed(ttl)), effects);
+        self.file_anew(peer, effects);
+        Ok(())
+    }
+
+    /// The name of a channel and its options.
+    pub(super) fn namespace_of<'n>(
+        &self,
+        channel: &'n str,
+    ) -> Result<(ChannelName<'n>, Arc<Namespace>), Failure> {
+        let name = ChannelName::parse(channel).map_err(|error| match error {
+            InvalidChannel::Empty => Failure::Disconnect(Disconnect::BadRequest),
+            InvalidChannel::TooLong | InvalidChannel::NotAscii => {
+                Failure::Error(ErrorCode::BadRequest)
+            }
+        })?;
+        let namespace = self.settings.namespaces.get(name.namespace());
+        let namespace = namespace.ok_or(ErrorCode::UnknownChannel)?;
+        Ok((name, Arc::clone(namespace)))
+    }
+
+    /// Whether a connection may do something in a channel.
+    fn check(&self, peer: Peer, name: &ChannelName<'_>, who: Who) -> Result<(), Failure> {
+        let is_allowed = self.clients.get(peer.key).is_some_and(|client| {
+            let is_subscribed = client.subscription(name.as_str()).is_some();
+            who.allows(!client.user.is_empty(), is_subscribed)
+        });
+        if is_allowed { Ok(()) } else { Err(ErrorCode::PermissionDenied.into()) }
+    }
+
+    /// The channel, as the connection knows it if it is a member.
+    fn channel(
+        &self,
+        peer: Peer,
+        name: &ChannelName<'_>,
+        namespace: &Arc<Namespace>,
+    ) -> Arc<ChannelRef> {
+        let client = self.clients.get(peer.key);
+        match client.and_then(|client| client.subscription(name.as_str())) {
+            Some(own) => Arc::clone(&own.channel),
+            None => Arc::new(ChannelRef::new(name, namespace, self.site.count)),
+        }
+    }
+
+    /// What others are told of a connection in a channel.
+    pub(super) fn client_info(&self, peer: Peer, channel: &str) -> Option<ClientInfo> {
+        let client = self.clients.get(peer.key)?;
+        let own = client.subscription(channel);
+        let rare = own.and_then(|own| client.rare_subscription(own.serial));
+        Some(ClientInfo {
+            user: Arc::clone(&client.user),
+            client: client.id,
+            conn_info: client.info().cloned(),
+            chan_info: rare.and_then(|own| own.info.clone()),
+        })
+    }
+}
+
+fn ask_home(
+    peer: Peer,
+    channel: Arc<ChannelRef>,
+    action: ChannelAction,
+    effects: &mut Effects<'_>,
+) -> Result<(), Failure> {
+    Channels::tell_home(ToHome { channel, peer, action }, effects);
+    Ok(())
+}
+
+/// What of a history a client wants; `None` for what makes no sense.
+fn history_question(own: &HistoryRequest<'_>) -> Option<HistoryQuestion> {
+    let HistoryRequest { limit, since, reverse, .. } = own;
+    let limit = usize::try_from(*limit).unwrap_or(RECOVERED_MAX).min(RECOVERED_MAX);
+    let offset = since.as_ref().map(|SinceRequest { offset, .. }| *offset);
+    if *reverse && offset == Some(0) {
+        return None;
+    }
+    let epoch = since.as_ref().map(|own| &*own.epoch).filter(|own| !own.is_empty());
+    Some(HistoryQuestion {
+        since: if *reverse { Since::Latest(offset) } else { Since::Oldest(offset) },
+        epoch: epoch.map(Into::into),
+        limit,
+    })
+}
+
+/// Of a command beside its bytes, in units of [`crate::work`].
+const COMMAND_WORK: u64 = 500;

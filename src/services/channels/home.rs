@@ -1,0 +1,462 @@
+//! The channels whose home is this loop: their members, the order of what is published, and who is told what.
+//!
+//! What the home sends to a loop arrives there in the order of sending, replies and publications alike. So a
+//! reply with what a member has missed, then its subscription, then what is published later is all that it
+//! must get, without a hole and without a repeat, whatever else the loops do meanwhile.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::channel_ref::ChannelRef;
+use super::settings::ChannelsLimits;
+use super::to_home::{ChannelAction, HistoryQuestion, LeaveReply, Refused, Subscribe, ToHome};
+use crate::centrifugo::{Encoder, ErrorCode, HistoryPage, Reply, Subscribed};
+use crate::channels::{
+    ClientInfo, Engine, EngineError, EngineEvent, MemoryEngine, Namespace, Position, Presence,
+    Publication, PublishRequest, Read, ReadRequest, Recovery, Since, StreamItem,
+};
+use crate::effects::ChannelCounts;
+use crate::inspect::ChannelAnswer;
+use crate::mail;
+use crate::services::{Effects, Order, Peer};
+use crate::shrink::Shrink as _;
+use crate::ws::{EncodedFrame, MessageKind};
+
+/// All channels whose home is this loop. A channel exists as long as it has a member; what is kept of it is
+/// the engine's.
+#[derive(Debug)]
+pub(super) struct Home {
+    limits: ChannelsLimits,
+    channels: HashMap<Arc<str>, HomeChannel>,
+    engine: MemoryEngine,
+    encoder: Encoder,
+    /// Empty between two calls; here so that its memory is used again.
+    events: Vec<EngineEvent<Context>>,
+    /// Bytes that were charged to the pool for the engine.
+    charged_bytes: usize,
+    /// What has happened since it was counted.
+    counts: ChannelCounts,
+}
+
+#[derive(Debug)]
+struct HomeChannel {
+    channel: Arc<ChannelRef>,
+    members: u32,
+    /// `None` where nothing is told of members.
+    presence: Option<Box<Presence<Peer>>>,
+}
+
+/// What a backend asks of one channel.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum HomeQuestion<'q> {
+    /// To publish, under a key, and perhaps without keeping it.
+    Publish(&'q Arc<str>, &'q Publication, Option<&'q str>, bool),
+    Presence(&'q str),
+    PresenceStats(&'q str),
+    /// From where on, of which epoch, and how many at most.
+    History(&'q Arc<str>, Since, Option<&'q str>, usize),
+    Forget(&'q str),
+}
+
+/// Why the engine was asked.
+#[derive(Debug)]
+enum Context {
+    Subscribe(Arc<ChannelRef>, Peer, Box<Subscribe>),
+    Publish(Asker),
+    History(Asker),
+    Forget(mail::Reply<ChannelAnswer>),
+}
+
+/// Who is answered.
+#[derive(Debug)]
+enum Asker {
+    /// A client, under the ID of its command.
+    Client(Peer, u32),
+    /// A backend.
+    Backend(mail::Reply<ChannelAnswer>),
+}
+
+impl Home {
+    /// No channels, and an engine whose first stream has this epoch.
+    pub(super) fn new(limits: ChannelsLimits, first_epoch: u32) -> Self {
+        Self {
+            limits,
+            channels: HashMap::new(),
+            engine: MemoryEngine::new(limits.history, first_epoch),
+            encoder: Encoder::default(),
+            events: Vec::new(),
+            charged_bytes: 0,
+            counts: ChannelCounts::default(),
+        }
+    }
+
+    /// The limits from now on. What is there stays.
+    pub(super) fn set_limits(&mut self, limits: ChannelsLimits) {
+        self.limits = limits;
+        self.engine.set_limits(limits.history);
+    }
+
+    /// Some time has passed.
+    pub(super) fn on_tick(&mut self, effects: &mut Effects<'_>) {
+        Engine::<Context>::tick(&mut self.engine, effects.now());
+        self.charge(effects);
+    }
+
+    /// Does what a connection does in a channel.
+    pub(super) fn on_action(&mut self, message: ToHome, effects: &mut Effects<'_>) {
+        let ToHome { channel, peer, action } = message;
+        match action {
+            ChannelAction::Subscribe(own) => self.subscribe(&channel, peer, own, effects),
+            ChannelAction::Leave(reply) => self.leave(&channel, peer, reply, effects),
+            ChannelAction::Publish(id, publication) => {
+                let request = PublishRequest {
+                    channel: &channel.name,
+                    namespace: &channel.namespace,
+                    publication: &publication,
+                    idempotency_key: None,
+                    skips_history: false,
+                };
+                let context = Context::Publish(Asker::Client(peer, id));
+                self.engine.publish(request, context, effects.now(), &mut self.events);
+            }
+            ChannelAction::Presence(id) => {
+                self.presence(&channel.name, Asker::Client(peer, id), effects);
+            }
+            ChannelAction::PresenceStats(id) => {
+                self.presence_stats(&channel.name, Asker::Client(peer, id), effects);
+            }
+            ChannelAction::History(id, question) => {
+                let HistoryQuestion { since, epoch, limit } = question;
+                let request = ReadRequest::Page {
+                    channel: &channel.name,
+                    namespace: &channel.namespace,
+                    since,
+                    epoch: epoch.as_deref(),
+                    limit,
+                };
+                let context = Context::History(Asker::Client(peer, id));
+                self.engine.fetch(request, context, effects.now(), &mut self.events);
+            }
+        }
+        self.finish(effects);
+    }
+
+    /// Does what a backend asks for in a channel with this namespace.
+    pub(super) fn on_question(
+        &mut self,
+        question: HomeQuestion<'_>,
+        namespace: &Namespace,
+        reply: mail::Reply<ChannelAnswer>,
+        effects: &mut Effects<'_>,
+    ) {
+        let asker = Asker::Backend(reply);
+        match question {
+            HomeQuestion::Publish(channel, publication, idempotency_key, skips_history) => {
+                let request = PublishRequest {
+                    channel,
+                    namespace,
+                    publication,
+                    idempotency_key,
+                    skips_history,
+                };
+                let context = Context::Publish(asker);
+                self.engine.publish(request, context, effects.now(), &mut self.events);
+            }
+            HomeQuestion::Presence(channel) => self.presence(channel, asker, effects),
+            HomeQuestion::PresenceStats(channel) => self.presence_stats(channel, asker, effects),
+            HomeQuestion::History(channel, since, epoch, limit) => {
+                let request = ReadRequest::Page { channel, namespace, since, epoch, limit };
+                let context = Context::History(asker);
+                self.engine.fetch(request, context, effects.now(), &mut self.events);
+            }
+            HomeQuestion::Forget(channel) => {
+                if let Asker::Backend(reply) = asker {
+                    self.engine.remove(channel, Context::Forget(reply), &mut self.events);
+                }
+            }
+        }
+        self.finish(effects);
+    }
+
+    /// Channels with members, up to this number, and how many each has.
+    pub(super) fn list(&self, count_max: usize) -> Vec<(Arc<str>, u32)> {
+        let all = self.channels.iter().take(count_max);
+        all.map(|(name, own)| (Arc::clone(name), own.members)).collect()
+    }
+
+    /// Channels with members, and members of all.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.channels.len(), self.counts.members as usize)
+    }
+
+    fn finish(&mut self, effects: &mut Effects<'_>) {
+        self.take_events(effects);
+        self.charge(effects);
+        let ChannelCounts { channels, members, .. } = self.counts;
+        effects.count_channels(self.counts);
+        self.counts = ChannelCounts { channels, members, ..ChannelCounts::default() };
+    }
+
+    fn subscribe(
+        &mut self,
+        channel: &Arc<ChannelRef>,
+        peer: Peer,
+        own: Box<Subscribe>,
+        effects: &mut Effects<'_>,
+    ) {
+        self.counts.members += 1;
+        let is_full = self.channels.len() >= self.limits.channels_max;
+        let entry = self.channels.entry(Arc::clone(&channel.name));
+        let is_new = matches!(entry, std::collections::hash_map::Entry::Vacant(_));
+        let at_home = entry.or_insert_with(|| HomeChannel {
+            channel: Arc::clone(channel),
+            members: 0,
+            presence: None,
+        });
+        // Also one that is refused: its `Leave` follows.
+        at_home.members += 1;
+        self.counts.channels += u32::from(is_new);
+        if !Arc::ptr_eq(&at_home.channel.namespace, &channel.namespace) {
+            at_home.channel = Arc::clone(channel);
+        }
+        if is_full && is_new {
+            return self.refuse(peer, &own, ErrorCode::LimitExceeded, effects);
+        }
+        if !own.is_positioned {
+            return self.admit(channel, peer, *own, None, effects);
+        }
+        let position = own.recover.as_ref().map(|(offset, epoch)| (*offset, epoch.clone()));
+        let request = ReadRequest::Recover {
+            channel: &channel.name,
+            namespace: &channel.namespace,
+            position: position.as_ref().map(|(offset, epoch)| (*offset, &**epoch)),
+            mode: channel.namespace.recovery_mode,
+        };
+        let context = Context::Subscribe(Arc::clone(channel), peer, own);
+        self.engine.fetch(request, context, effects.now(), &mut self.events);
+    }
+
+    /// Does what the engine's events lead to, which may be further ones.
+    fn take_events(&mut self, effects: &mut Effects<'_>) {
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            match event {
+                EngineEvent::Stream(item) => self.deliver(&item, effects),
+                EngineEvent::Published(Context::Publish(asker), result) => {
+                    let position = result.map(|own| own.position);
+                    let reply = position.map_err(code).map(|position| (Reply::Published, position));
+                    self.answer(asker, reply, effects);
+                }
+                EngineEvent::Read(Context::Subscribe(channel, peer, own), result) => match result {
+                    Ok(read) => self.admit(&channel, peer, *own, Some(read), effects),
+                    Err(error) => self.refuse(peer, &own, code(error), effects),
+                },
+                EngineEvent::Read(Context::History(asker), result) => {
+                    let page = result.map(|read| {
+                        let position = read.position;
+                        HistoryPage { publications: read.page(), position }
+                    });
+                    let reply = page.as_ref().map(|page| (Reply::History(page), None));
+                    self.answer(asker, reply.map_err(|error| code(*error)), effects);
+                }
+                EngineEvent::Removed(Context::Forget(reply), result) => {
+                    reply.send(match result {
+                        Ok(()) => ChannelAnswer::Done,
+                        Err(error) => ChannelAnswer::Failed(code(error)),
+                    });
+                }
+                // No other question has these answers.
+                EngineEvent::Published(..) | EngineEvent::Read(..) | EngineEvent::Removed(..) => {}
+            }
+        }
+        self.events = events;
+    }
+
+    /// Gives a publication to the members.
+    fn deliver(&mut self, item: &StreamItem, effects: &mut Effects<'_>) {
+        let StreamItem { channel, publication, position } = item;
+        self.counts.publications += 1;
+        // Without members it would go through the mailboxes of all loops for nothing.
+        if !self.channels.contains_key(channel) {
+            return;
+        }
+        let offset = position.map(|own| own.offset);
+        let json = self.encoder.publication(channel, offset, publication);
+        effects.publish(channel, text_frame(json), Order::Sender);
+    }
+
+    /// Tells the one who asked what came of it.
+    fn answer(
+        &mut self,
+        asker: Asker,
+        result: Result<(Reply<'_>, Option<Position>), ErrorCode>,
+        effects: &mut Effects<'_>,
+    ) {
+        match (asker, result) {
+            (Asker::Client(peer, id), Ok((reply, _))) => {
+                send(peer, self.encoder.reply(id, &reply), effects);
+            }
+            (Asker::Client(peer, id), Err(error)) => {
+                send(peer, self.encoder.error(id, error), effects);
+            }
+            (Asker::Backend(to), Ok((reply, position))) => {
+                to.send(ChannelAnswer::Json(self.encoder.result(&reply, position).to_vec()));
+            }
+            (Asker::Backend(to), Err(error)) => to.send(ChannelAnswer::Failed(error)),
+        }
+    }
+
+    /// Makes a connection a member: the reply first, then the subscription, then the others learn of it.
+    fn admit(
+        &mut self,
+        channel: &Arc<ChannelRef>,
+        peer: Peer,
+        own: Subscribe,
+        read: Option<Read>,
+        effects: &mut Effects<'_>,
+    ) {
+        let is_lost = read.as_ref().is_some_and(|read| read.recovery == Recovery::Lost);
+        if is_lost && own.rejects_unrecovered {
+            return self.refuse(peer, &own, ErrorCode::UnrecoverablePosition, effects);
+        }
+        let subscribed = subscribed(&own, read);
+        if subscribed.was_recovering {
+            match subscribed.is_recovered {
+                true => self.counts.recoveries += 1,
+                false => self.counts.positions_lost += 1,
+            }
+        }
+        let json = self.encoder.reply(own.id, &Reply::Subscribed(&subscribed));
+        send(peer, json, effects);
+        effects.subscribe(peer, &channel.name);
+        if let Some(joins) = channel.joins.as_ref().filter(|_| own.hears_joins) {
+            effects.subscribe(peer, joins);
+        }
+        if subscribed.is_positioned {
+            Engine::<Context>::set_interest(&mut self.engine, &channel.name, true);
+        }
+        let (Some(info), Some(at_home)) = (own.info, self.channels.get_mut(&channel.name)) else {
+            return;
+        };
+        at_home.presence.get_or_insert_default().add(peer, info.clone());
+        if channel.namespace.join_leave {
+            let topic = channel.joins.as_ref().unwrap_or(&channel.name);
+            let frame = text_frame(self.encoder.join(&channel.name, &info));
+            effects.publish(topic, frame, Order::Sender);
+        }
+    }
+
+    /// Tells a connection, and its loop, that it is no member.
+    fn refuse(&mut self, peer: Peer, own: &Subscribe, error: ErrorCode, effects: &mut Effects<'_>) {
+        self.counts.refusals += u32::from(error == ErrorCode::LimitExceeded);
+        self.counts.positions_lost += u32::from(error == ErrorCode::UnrecoverablePosition);
+        send(peer, self.encoder.error(own.id, error), effects);
+        let refused = Refused { peer, serial: own.serial };
+        effects.answer(peer.loop_index, Box::new(refused));
+    }
+
+    fn leave(
+        &mut self,
+        channel: &Arc<ChannelRef>,
+        peer: Peer,
+        reply: LeaveReply,
+        effects: &mut Effects<'_>,
+    ) {
+        let json = match reply {
+            LeaveReply::Command(id) => Some(self.encoder.reply(id, &Reply::Unsubscribed)),
+            LeaveReply::Push(why) => Some(self.encoder.unsubscribed(&channel.name, why)),
+            LeaveReply::Nothing => None,
+        };
+        if let Some(json) = json {
+            effects.unsubscribe(peer, &channel.name);
+            if let Some(joins) = &channel.joins {
+                effects.unsubscribe(peer, joins);
+            }
+            send(peer, json, effects);
+        }
+        let Some(at_home) = self.channels.get_mut(&channel.name) else { return };
+        at_home.members = at_home.members.saturating_sub(1);
+        self.counts.members = self.counts.members.saturating_sub(1);
+        let info = at_home.presence.as_mut().and_then(|own| own.remove(peer));
+        if at_home.members == 0 {
+            self.channels.remove(&channel.name);
+            self.counts.channels = self.counts.channels.saturating_sub(1);
+            self.channels.shrink_if_sparse(CHANNELS_KEPT);
+            Engine::<Context>::set_interest(&mut self.engine, &channel.name, false);
+        } else if let Some(info) = info.filter(|_| channel.namespace.join_leave) {
+            let topic = channel.joins.as_ref().unwrap_or(&channel.name);
+            let frame = text_frame(self.encoder.leave(&channel.name, &info));
+            effects.publish(topic, frame, Order::Sender);
+        }
+    }
+
+    fn presence(&mut self, channel: &str, asker: Asker, effects: &mut Effects<'_>) {
+        let presence = self.channels.get(channel);
+        let presence = presence.and_then(|own| own.presence.as_deref());
+        let members = presence.into_iter().flat_map(Presence::iter);
+        let members: Vec<ClientInfo> = members.take(LISTED_MAX).cloned().collect();
+        self.answer(asker, Ok((Reply::Presence(&members), None)), effects);
+    }
+
+    fn presence_stats(&mut self, channel: &str, asker: Asker, effects: &mut Effects<'_>) {
+        let presence = self.channels.get(channel);
+        let presence = presence.and_then(|own| own.presence.as_deref());
+        let (clients, users) =
+            presence.map_or((0, 0), |own| (own.client_count(), own.user_count()));
+        self.answer(asker, Ok((Reply::PresenceStats(clients, users), None)), effects);
+    }
+
+    /// Charges the pool with what the engine holds more, and gives back what it holds less.
+    fn charge(&mut self, effects: &mut Effects<'_>) {
+        let held = Engine::<Context>::held_bytes(&self.engine);
+        match held.checked_sub(self.charged_bytes) {
+            Some(0) => {}
+            Some(more) => effects.charge_for_all(more),
+            None => effects.discharge(self.charged_bytes - held),
+        }
+        self.charged_bytes = held;
+    }
+}
+
+/// What a new member is told.
+fn subscribed(own: &Subscribe, read: Option<Read>) -> Subscribed {
+    let was_recovering = own.recover.is_some() && own.is_recoverable;
+    let mut subscribed = Subscribed {
+        ttl: own.ttl,
+        is_recoverable: own.is_recoverable,
+        is_positioned: own.is_positioned,
+        was_recovering,
+        ..Subscribed::default()
+    };
+    let Some(read) = read else { return subscribed };
+    let mut position = read.position;
+    if let (true, Recovery::Recovered(page)) = (was_recovering, read.recovery) {
+        // The client moves on from where it was with each publication that it takes.
+        let requested = own.recover.as_ref().map_or(0, |(offset, _)| *offset);
+        position.offset = requested.min(position.offset);
+        (subscribed.is_recovered, subscribed.publications) = (true, page);
+    }
+    subscribed.position = Some(position);
+    subscribed
+}
+
+fn code(error: EngineError) -> ErrorCode {
+    match error {
+        EngineError::TooManyChannels => ErrorCode::LimitExceeded,
+        EngineError::OtherEpoch => ErrorCode::UnrecoverablePosition,
+        EngineError::Unavailable => ErrorCode::Internal,
+    }
+}
+
+fn text_frame(json: &[u8]) -> EncodedFrame {
+    EncodedFrame::new(MessageKind::Text, json)
+}
+
+fn send(peer: Peer, json: &[u8], effects: &mut Effects<'_>) {
+    effects.send(peer, text_frame(json));
+}
+
+/// Members that are named to one who asks.
+const LISTED_MAX: usize = 10_000;
+/// Entries for which the map of channels keeps room.
+const CHANNELS_KEPT: usize = 64;

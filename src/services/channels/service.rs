@@ -1,0 +1,227 @@
+//! The service of a loop: the calls about its connections, and what it keeps of them.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::client_ids::ClientIds;
+use super::clients::{Clients, Phase};
+use super::home::Home;
+use super::settings::ChannelsSettings;
+use super::to_home::{ChannelAction, Forwarded, LeaveReply, Refused, ToHome};
+use crate::centrifugo::{Disconnect, Encoder};
+use crate::channels::ClientId;
+use crate::effects::INFO_BYTES_MAX;
+use crate::http::Rejection;
+use crate::inspect::{ChannelAnswer, ChannelQuestion};
+use crate::key::ConnKey;
+use crate::mail::Reply;
+use crate::services::{
+    Accept, Admission, CloseReason, ConnectRequest, Description, Effects, LoopSite, Message, Peer,
+    Service, ServiceMessage,
+};
+use crate::timer::Millis;
+use crate::ws::{CloseCode, MessageKind};
+
+/// Channels, as [`ChannelsSettings`] describes them.
+#[derive(Debug)]
+pub struct Channels {
+    pub(super) settings: Arc<ChannelsSettings>,
+    pub(super) site: LoopSite,
+    pub(super) clients: Clients,
+    ids: ClientIds,
+    /// What the upgrade has proven of connections that are not open yet.
+    arriving: HashMap<ConnKey, Proven>,
+    pub(super) home: Home,
+    pub(super) encoder: Encoder,
+}
+
+/// Who a connection is by its upgrade.
+#[derive(Debug)]
+pub(super) struct Proven {
+    user: Arc<str>,
+    info: Option<Arc<[u8]>>,
+}
+
+impl Channels {
+    /// Makes the instance for the loop at `site`.
+    #[must_use]
+    pub fn new(settings: impl Into<Arc<ChannelsSettings>>, site: LoopSite) -> Self {
+        let settings = settings.into();
+        Self {
+            home: Home::new(settings.limits.of_loop(site.count), ClientIds::number()),
+            clients: Clients::new(Millis(0)),
+            ids: ClientIds::default(),
+            arriving: HashMap::new(),
+            encoder: Encoder::default(),
+            settings,
+            site,
+        }
+    }
+
+    /// Closes a connection, which may send nothing more.
+    pub(super) fn disconnect(&mut self, peer: Peer, why: Disconnect, effects: &mut Effects<'_>) {
+        self.close(peer, why.close_code(), why.text(), effects);
+    }
+
+    /// As above, with this code and this reason.
+    pub(super) fn close(
+        &mut self,
+        peer: Peer,
+        code: CloseCode,
+        reason: impl Into<Cow<'static, str>>,
+        effects: &mut Effects<'_>,
+    ) {
+        if let Some(client) = self.clients.get_mut(peer.key) {
+            client.phase = Phase::Closing;
+        }
+        let reason = reason.into();
+        log::debug!(connection:% = peer; "channels: closed with {}: {reason}", code.number());
+        effects.close(peer, code, reason);
+    }
+
+    /// Sends an action to the home of its channel. The home sends itself a message too, so that actions of its
+    /// own members are applied after the callback, like those of others.
+    pub(super) fn tell_home(message: ToHome, effects: &mut Effects<'_>) {
+        let (home, held_bytes) = (message.channel.home, message.held_bytes());
+        effects.tell(home, ServiceMessage::holding(message, held_bytes));
+    }
+
+    /// A connection is a member no longer.
+    pub(super) fn leave(
+        &mut self,
+        peer: Peer,
+        channel: &str,
+        reply: LeaveReply,
+        effects: &mut Effects<'_>,
+    ) -> bool {
+        let client = self.clients.get_mut(peer.key);
+        let Some(own) = client.and_then(|client| client.remove_subscription(channel)) else {
+            return false;
+        };
+        self.clients.channels.release(&own.channel);
+        let action = ChannelAction::Leave(reply);
+        Self::tell_home(ToHome { channel: own.channel, peer, action }, effects);
+        true
+    }
+
+    /// The home has not let a connection in.
+    fn on_refused(&mut self, refused: Refused, effects: &mut Effects<'_>) {
+        let Refused { peer, serial } = refused;
+        let Some(client) = self.clients.get(peer.key) else { return };
+        let own = client.subscriptions.iter().find(|own| own.serial == serial);
+        if let Some(channel) = own.map(|own| Arc::clone(&own.channel)) {
+            self.leave(peer, &channel.name, LeaveReply::Nothing, effects);
+        }
+    }
+}
+
+impl Service for Channels {
+    fn admit(
+        &mut self,
+        connect: &ConnectRequest<'_>,
+        peer: Peer,
+        _: &mut Effects<'_>,
+    ) -> Result<Admission, Rejection> {
+        if let Some(identity) = connect.identity() {
+            let info = identity.info().filter(|own| own.len() <= INFO_BYTES_MAX);
+            let info = info.map(|own| own.as_bytes().into());
+            self.arriving.insert(peer.key, Proven { user: Arc::clone(identity.user()), info });
+        }
+        Ok(Admission::Now(Accept::default()))
+    }
+
+    fn on_cancel(&mut self, peer: Peer, _: &mut Effects<'_>) {
+        self.arriving.remove(&peer.key);
+    }
+
+    fn on_open(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+        let proven = self.arriving.remove(&peer.key);
+        let id = self.ids.next();
+        let next = effects.now().tick().after_ms(self.settings.times.stale_ms);
+        let (user, info) = match proven {
+            Some(Proven { user, info }) => (user, info),
+            None => (Arc::from(""), None),
+        };
+        self.clients.add(peer.key, id.unwrap_or(ClientId::new([0; 16])), user, next);
+        if let (Some(client), true) = (self.clients.get_mut(peer.key), info.is_some()) {
+            client.rare().info = info;
+        }
+        if id.is_none() {
+            self.disconnect(peer, Disconnect::ServerError, effects);
+        }
+    }
+
+    fn on_message(&mut self, peer: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
+        self.on_frame(peer, message.payload(), effects);
+    }
+
+    fn on_close(&mut self, peer: Peer, reason: CloseReason, effects: &mut Effects<'_>) {
+        log::debug!(connection:% = peer; "channels: left: {reason}");
+        let Some(client) = self.clients.remove(peer.key) else { return };
+        for own in client.subscriptions {
+            self.clients.channels.release(&own.channel);
+            let action = ChannelAction::Leave(LeaveReply::Nothing);
+            Self::tell_home(ToHome { channel: own.channel, peer, action }, effects);
+        }
+    }
+
+    fn describe(&self, peer: Peer) -> Option<Description<'_>> {
+        let client = self.clients.get(peer.key)?;
+        let user = Some(&*client.user).filter(|user| !user.is_empty());
+        let room = client.subscriptions.first().map(|own| &*own.channel.name);
+        Some(Description { user, room })
+    }
+
+    fn on_reload(&mut self, next: Box<dyn Service>, _: &mut Effects<'_>) {
+        let next: Box<dyn Any> = next;
+        // Members keep the options that they came in with; what comes next has the new ones.
+        if let Ok(next) = next.downcast::<Self>() {
+            self.settings = next.settings;
+            self.home.set_limits(self.settings.limits.of_loop(self.site.count));
+        }
+    }
+
+    fn on_channel_question(
+        &mut self,
+        question: ChannelQuestion,
+        reply: Reply<ChannelAnswer>,
+        effects: &mut Effects<'_>,
+    ) -> Option<(ChannelQuestion, Reply<ChannelAnswer>)> {
+        self.on_question(question, reply, effects);
+        None
+    }
+
+    fn tick_ms(&self) -> Option<u64> {
+        Some(TICK_MS)
+    }
+
+    fn on_tick(&mut self, effects: &mut Effects<'_>) {
+        self.run_timers(effects);
+        self.home.on_tick(effects);
+    }
+
+    fn on_service_message(&mut self, _: u16, message: ServiceMessage, effects: &mut Effects<'_>) {
+        let message = match message.downcast::<ToHome>() {
+            Ok(message) => return self.home.on_action(*message, effects),
+            Err(message) => message,
+        };
+        let message = match message.downcast::<Refused>() {
+            Ok(message) => return self.on_refused(*message, effects),
+            Err(message) => message,
+        };
+        if let Ok(message) = message.downcast::<Forwarded>() {
+            let Forwarded { question, reply } = *message;
+            self.on_question(question, reply, effects);
+        }
+    }
+}
+
+/// Replies to the connection whose frame is handled.
+pub(super) fn reply(json: &[u8], effects: &mut Effects<'_>) {
+    effects.reply(MessageKind::Text, json);
+}
+
+/// Between two looks at what is due, in milliseconds: half a second is the shortest time that is configured.
+const TICK_MS: u64 = 128;

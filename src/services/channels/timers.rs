@@ -1,0 +1,135 @@
+//! What is due for connections: pings and their answers, the first command, the ends of credentials.
+//!
+//! Dates of credentials are compared with the clock on the wall at the moment when they matter; the wheel only
+//! says when to look.
+
+use std::sync::Arc;
+
+use super::clients::{Client, Phase};
+use super::commands::Failure;
+use super::service::Channels;
+use super::to_home::LeaveReply;
+use crate::centrifugo::{Disconnect, Unsubscribed};
+use crate::services::{Effects, Peer};
+use crate::timer::{Tick, WallTime};
+use crate::ws::{EncodedFrame, MessageKind};
+
+impl Channels {
+    /// The connection is connected: its first ping comes between half of the usual time and all of it, so that
+    /// those who came together are not pinged together.
+    pub(super) fn begin_pings(&mut self, peer: Peer, effects: &Effects<'_>) {
+        let ping_ms = self.settings.times.ping_ms;
+        let Some(client) = self.clients.get_mut(peer.key) else { return };
+        let half = ping_ms / 2;
+        let spread = if half == 0 { 0 } else { client.id.spread() % half };
+        let first = if ping_ms == 0 { LOOK_MS_MAX } else { half + spread };
+        client.next = effects.now().tick().after_ms(first);
+        self.file_anew(peer, effects);
+    }
+
+    /// Has a connection looked at when something is due for it next.
+    pub(super) fn file_anew(&mut self, peer: Peer, effects: &Effects<'_>) {
+        let Some(client) = self.clients.get(peer.key) else { return };
+        let due = self.due(client, effects);
+        self.clients.file(peer.key, due);
+    }
+
+    fn due(&self, client: &Client, effects: &Effects<'_>) -> Tick {
+        let Some(WallTime(date)) = client.expires_at() else { return client.next };
+        let end = date.saturating_add(self.settings.times.expired_close_ms);
+        // The clock on the wall may be set meanwhile, so this is only when to look again.
+        let ms = end.saturating_sub(effects.wall_now().0).min(LOOK_MS_MAX);
+        client.next.min(effects.now().tick().after_ms(ms))
+    }
+
+    /// Does what is due by now.
+    pub(super) fn run_timers(&mut self, effects: &mut Effects<'_>) {
+        self.clients.advance(effects.now());
+        let loop_index = self.site.index;
+        // Each is filed behind now again, so that this ends.
+        while let Some(key) = self.clients.next_overdue() {
+            let peer = Peer { loop_index, key };
+            self.run_timer(peer, effects);
+            self.file_anew(peer, effects);
+        }
+    }
+
+    fn run_timer(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+        self.end_expired(peer, effects);
+        let times = self.settings.times;
+        let now = effects.now().tick();
+        let Some(client) = self.clients.get_mut(peer.key) else { return };
+        if client.next > now {
+            return;
+        }
+        // Whatever follows, it is not due again at once.
+        client.next = now.after_ms(LOOK_MS_MAX);
+        match client.phase {
+            Phase::New => self.disconnect(peer, Disconnect::Stale, effects),
+            Phase::Refused => self.disconnect(peer, Disconnect::BadRequest, effects),
+            Phase::Connected if client.awaits_pong => {
+                self.disconnect(peer, Disconnect::NoPong, effects);
+            }
+            Phase::Connected if times.ping_ms > 0 => {
+                client.awaits_pong = times.pong_ms > 0;
+                let wait_ms = if client.awaits_pong { times.pong_ms } else { times.ping_ms };
+                client.next = now.after_ms(wait_ms);
+                effects.send(peer, EncodedFrame::new(MessageKind::Text, PING));
+            }
+            Phase::Connected | Phase::Closing => {}
+        }
+    }
+
+    /// The answer to a ping.
+    pub(super) fn on_pong(&mut self, peer: Peer) -> Result<(), Failure> {
+        let times = self.settings.times;
+        let Some(client) = self.clients.get_mut(peer.key) else { return Ok(()) };
+        if !client.awaits_pong {
+            return Err(Disconnect::BadRequest.into());
+        }
+        client.awaits_pong = false;
+        // It is filed for the end of the wait, and then filed anew for the next ping.
+        let rest = Tick(0).after_ms(times.ping_ms.saturating_sub(times.pong_ms));
+        client.next = Tick(client.next.0.saturating_add(rest.0));
+        Ok(())
+    }
+
+    /// Ends what a credential has allowed that was not renewed in time.
+    fn end_expired(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+        let Some(client) = self.clients.get(peer.key) else { return };
+        let now = effects.wall_now().0;
+        let late_ms = self.settings.times.expired_close_ms;
+        let is_over = |date: Option<WallTime>| date.is_some_and(|own| own.0 + late_ms <= now);
+        let Some(rare) = client.rare.as_ref().filter(|_| client.phase == Phase::Connected) else {
+            return;
+        };
+        if is_over(rare.expires_at) {
+            return self.disconnect(peer, Disconnect::Expired, effects);
+        }
+        let over: Vec<u16> = rare
+            .subscriptions
+            .iter()
+            .filter(|(_, own)| is_over(own.expires_at))
+            .map(|(serial, _)| *serial)
+            .collect();
+        for serial in over {
+            self.end_subscription(peer, serial, effects);
+        }
+    }
+
+    fn end_subscription(&mut self, peer: Peer, serial: u16, effects: &mut Effects<'_>) {
+        let Some(client) = self.clients.get(peer.key) else { return };
+        let own = client.subscriptions.iter().find(|own| own.serial == serial);
+        let Some(own) = own.cloned() else { return };
+        if own.is_own {
+            return self.disconnect(peer, Disconnect::SubscriptionExpired, effects);
+        }
+        let channel = Arc::clone(&own.channel);
+        self.leave(peer, &channel.name, LeaveReply::Push(Unsubscribed::Expired), effects);
+    }
+}
+
+/// What is sent as a ping, and answered the same.
+const PING: &[u8] = b"{}";
+/// The longest time until a connection is looked at again, in milliseconds: the clock on the wall may be set.
+const LOOK_MS_MAX: u64 = 60_000;

@@ -1,0 +1,108 @@
+//! What the loop of a connection asks of the home of a channel, and what it is answered.
+
+use std::sync::Arc;
+
+use super::channel_ref::ChannelRef;
+use crate::centrifugo::{Ttl, Unsubscribed};
+use crate::channels::{ClientInfo, Publication, Since};
+use crate::inspect::{ChannelAnswer, ChannelQuestion};
+use crate::mail::Reply;
+use crate::services::Peer;
+
+/// What the loop of a connection sends to the home of a channel.
+#[derive(Debug)]
+pub(super) struct ToHome {
+    pub(super) channel: Arc<ChannelRef>,
+    pub(super) peer: Peer,
+    pub(super) action: ChannelAction,
+}
+
+/// What a connection does in a channel. To each `Subscribe` there is one `Leave` behind it, whether the
+/// home has let the member in or not.
+#[derive(Debug)]
+pub(super) enum ChannelAction {
+    /// Becomes a member.
+    Subscribe(Box<Subscribe>),
+    /// Is a member no longer.
+    Leave(LeaveReply),
+    /// Publishes, in the command with this ID.
+    Publish(u32, Publication),
+    /// Asks who is there, in the command with this ID.
+    Presence(u32),
+    /// Asks how many are there, in the command with this ID.
+    PresenceStats(u32),
+    /// Reads the history, in the command with this ID.
+    History(u32, HistoryQuestion),
+}
+
+/// What is to be known of one who becomes a member.
+#[derive(Debug)]
+pub(super) struct Subscribe {
+    /// The ID of the command.
+    pub(super) id: u32,
+    /// The number of the subscription.
+    pub(super) serial: u16,
+    /// What others are told of it, if they are.
+    pub(super) info: Option<ClientInfo>,
+    pub(super) ttl: Ttl,
+    pub(super) is_recoverable: bool,
+    pub(super) is_positioned: bool,
+    /// Where it was before.
+    pub(super) recover: Option<(u64, Box<str>)>,
+    /// Whether it wants an error where what it has missed is gone.
+    pub(super) rejects_unrecovered: bool,
+    /// Whether it hears who comes and goes.
+    pub(super) hears_joins: bool,
+}
+
+/// What a member is told that leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LeaveReply {
+    /// The reply to the command with this ID.
+    Command(u32),
+    /// That its subscription has ended, for this reason.
+    Push(Unsubscribed),
+    /// Nothing, as it is gone or was told.
+    Nothing,
+}
+
+/// What of a history is wanted.
+#[derive(Debug)]
+pub(super) struct HistoryQuestion {
+    pub(super) since: Since,
+    /// The epoch that it must be of.
+    pub(super) epoch: Option<Box<str>>,
+    pub(super) limit: usize,
+}
+
+/// The home of a channel has not let a connection in, and has told it why.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused {
+    pub(super) peer: Peer,
+    /// The number of the subscription.
+    pub(super) serial: u16,
+}
+
+/// A question on its way to the home of its channel.
+#[derive(Debug)]
+pub(super) struct Forwarded {
+    pub(super) question: ChannelQuestion,
+    pub(super) reply: Reply<ChannelAnswer>,
+}
+
+impl ToHome {
+    /// Bytes on the heap, as far as they may be many.
+    pub(super) fn held_bytes(&self) -> usize {
+        match &self.action {
+            ChannelAction::Subscribe(own) => {
+                let info = own.info.as_ref().map_or(0, ClientInfo::held_bytes);
+                size_of::<Subscribe>() + info
+            }
+            ChannelAction::Publish(_, publication) => publication.held_bytes(),
+            ChannelAction::Leave(_)
+            | ChannelAction::Presence(_)
+            | ChannelAction::PresenceStats(_)
+            | ChannelAction::History(..) => 0,
+        }
+    }
+}

@@ -1,0 +1,257 @@
+// A client of channels by its own features: node battery.mjs URL FOLDER PACKAGE SECRET, where the folder holds
+// node_modules, the package is the version to load, and the secret signs tokens (HS256).
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import { createRequire } from 'node:module';
+
+const [url, folder, name, secret] = process.argv.slice(2);
+const load = createRequire(`${folder}/`);
+const { Centrifuge, UnauthorizedError } = load(name);
+const websocket = load('ws');
+
+const base64 = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+function token(claims) {
+  const signed = `${base64({ alg: 'HS256', typ: 'JWT' })}.${base64(claims)}`;
+  return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`;
+}
+const now = () => Math.floor(Date.now() / 1000);
+
+const open = [];
+function client(options = {}) {
+  const own = new Centrifuge(url, { websocket, minReconnectDelay: 20, ...options });
+  open.push(own);
+  return own;
+}
+function user(sub, more = {}) {
+  return client({ token: token({ sub, exp: now() + 60, ...more }) });
+}
+function event(emitter, kind, fits = () => true) {
+  return new Promise((resolve) => {
+    const listener = (context) => {
+      if (fits(context)) {
+        emitter.off(kind, listener);
+        resolve(context);
+      }
+    };
+    emitter.on(kind, listener);
+  });
+}
+async function connected(own) {
+  own.connect();
+  await own.ready(10000);
+  return own;
+}
+async function subscribed(own, channel, options = {}) {
+  const subscription = own.newSubscription(channel, options);
+  const done = event(subscription, 'subscribed');
+  subscription.subscribe();
+  return [subscription, await done];
+}
+// Collects what comes until there is as much of it as wanted.
+function collected(subscription) {
+  const all = [];
+  const waiting = [];
+  subscription.on('publication', (context) => {
+    all.push(context);
+    for (const one of waiting) one();
+  });
+  return (count) => new Promise((resolve) => {
+    const look = () => all.length >= count && resolve(all);
+    waiting.push(look);
+    look();
+  });
+}
+// Ends the socket below a client, as a network does.
+function cut(own) {
+  own._transport._transport.terminate();
+}
+
+const tests = {
+  async 'publications come with offset and publisher'() {
+    const ann = await connected(user('ann', { info: { name: 'Ann' } }));
+    const bob = await connected(user('bob'));
+    const [, context] = await subscribed(bob, 'kept:a');
+    assert.equal(context.recoverable, true);
+    const [own] = await subscribed(ann, 'kept:a');
+    const got = collected(bob.getSubscription('kept:a'));
+    const published = [];
+    for (let number = 1; number <= 200; number += 1) published.push(own.publish({ number }));
+    await Promise.all(published);
+    const all = await got(200);
+    assert.deepEqual(all.map((one) => one.data.number), all.map((_, index) => index + 1));
+    assert.deepEqual(all.map((one) => one.offset), all.map((_, index) => all[0].offset + index));
+    assert.equal(all[0].info.user, 'ann');
+    assert.deepEqual(all[0].info.connInfo, { name: 'Ann' });
+  },
+
+  async 'what was missed is recovered after a cut'() {
+    const [ann, bob] = [await connected(user('ann')), await connected(user('bob'))];
+    const [own] = await subscribed(bob, 'kept:cut');
+    const [publisher] = await subscribed(ann, 'kept:cut');
+    const got = collected(own);
+    await publisher.publish(0);
+    await got(1);
+    const again = event(own, 'subscribed');
+    cut(bob);
+    for (let number = 1; number <= 50; number += 1) await publisher.publish(number);
+    const context = await again;
+    assert.deepEqual([context.wasRecovering, context.recovered], [true, true]);
+    await publisher.publish(51);
+    const all = await got(52);
+    assert.deepEqual(all.map((one) => one.data), [...Array(52).keys()]);
+  },
+
+  async 'what is gone is told to be lost'() {
+    const [ann, bob] = [await connected(user('ann')), await connected(user('bob'))];
+    const [own] = await subscribed(bob, 'short:x');
+    const again = event(own, 'subscribed');
+    cut(bob);
+    for (let number = 0; number < 5; number += 1) await ann.publish('short:x', number);
+    const context = await again;
+    // The cut may have been mended before the third of them.
+    if (context.wasRecovering && !context.recovered) assert.equal(context.hasRecoveredPublications, false);
+  },
+
+  async 'history is paged in both directions'() {
+    const ann = await connected(user('ann'));
+    // Of its own, for a gateway that several runs have used.
+    const channel = `kept:pages-${process.pid}`;
+    for (let number = 1; number <= 9; number += 1) await ann.publish(channel, number);
+    const first = await ann.history(channel, { limit: 4 });
+    assert.deepEqual(first.publications.map((one) => one.data), [1, 2, 3, 4]);
+    const since = { offset: first.publications[3].offset, epoch: first.epoch };
+    const second = await ann.history(channel, { limit: 4, since });
+    assert.deepEqual(second.publications.map((one) => one.data), [5, 6, 7, 8]);
+    const last = await ann.history(channel, { limit: 2, reverse: true });
+    assert.deepEqual(last.publications.map((one) => one.data), [9, 8]);
+    const top = await ann.history(channel, { limit: 0 });
+    assert.deepEqual([top.publications.length, top.offset], [0, 9]);
+    await assert.rejects(ann.history(channel, { limit: 1, since: { offset: 1, epoch: 'x' } }), { code: 112 });
+  },
+
+  async 'presence, joins and leaves'() {
+    const [ann, bob] = [await connected(user('ann')), await connected(user('bob'))];
+    const [own] = await subscribed(ann, 'told:x', { joinLeave: true });
+    const join = event(own, 'join', (context) => context.info.user === 'bob');
+    const [other] = await subscribed(bob, 'told:x');
+    await join;
+    const presence = await own.presence();
+    assert.deepEqual(Object.values(presence.clients).map((one) => one.user).sort(), ['ann', 'bob']);
+    assert.deepEqual(await own.presenceStats(), { numClients: 2, numUsers: 2 });
+    const leave = event(own, 'leave', (context) => context.info.user === 'bob');
+    other.unsubscribe();
+    await leave;
+    assert.deepEqual(await own.presenceStats(), { numClients: 1, numUsers: 1 });
+  },
+
+  async 'errors have their codes'() {
+    const ann = await connected(user('ann'));
+    await assert.rejects(ann.publish('closed:x', 1), { code: 103 });
+    await assert.rejects(ann.publish('nowhere:x', 1), { code: 102 });
+    await assert.rejects(ann.presence('kept:x'), { code: 108 });
+    await assert.rejects(ann.rpc('x', {}), { code: 108 });
+    for (const [channel, code] of [['closed:x', 103], ['nowhere:x', 102], ['$private', 103]]) {
+      const own = ann.newSubscription(channel);
+      const over = event(own, 'unsubscribed');
+      own.subscribe();
+      assert.equal((await over).code, code);
+    }
+    const over = event(ann, 'disconnected');
+    ann.send({});
+    assert.equal((await over).code, 3508);
+  },
+
+  async 'tokens of channels let in and are renewed'() {
+    const ann = await connected(user('ann'));
+    let asked = 0;
+    const own = ann.newSubscription('$private', {
+      getToken: async ({ channel }) => {
+        asked += 1;
+        return token({ sub: 'ann', channel, exp: now() + 2, info: { role: 'x' } });
+      },
+    });
+    const done = event(own, 'subscribed');
+    own.subscribe();
+    await done;
+    const got = collected(own);
+    await own.publish('first');
+    assert.deepEqual((await got(1))[0].info.chanInfo, { role: 'x' });
+    while (asked < 2) await new Promise((resolve) => setTimeout(resolve, 50));
+    await own.publish('second');
+    await got(2);
+    const wrong = ann.newSubscription('$other', {
+      getToken: async () => token({ sub: 'bob', channel: '$other', exp: now() + 60 }),
+    });
+    const over = event(ann, 'disconnected');
+    wrong.subscribe();
+    assert.equal((await over).code, 3500);
+  },
+
+  async 'tokens of connections are renewed, refused and asked for anew'() {
+    let asked = 0;
+    const getToken = async () => {
+      asked += 1;
+      return token({ sub: 'ann', exp: now() + (asked === 1 ? 2 : 60) });
+    };
+    const ann = client({ getToken });
+    await connected(ann);
+    while (asked < 2) await new Promise((resolve) => setTimeout(resolve, 50));
+    await ann.publish('kept:renewed', 1);
+
+    const expired = client({ token: token({ sub: 'ann', exp: now() - 5 }), getToken: async () => token({ sub: 'ann' , exp: now() + 60 }) });
+    const error = event(expired, 'error');
+    await connected(expired);
+    assert.equal((await error).error.code, 109);
+
+    const forged = client({ token: `${token({ sub: 'ann', exp: now() + 60 })}x` });
+    const over = event(forged, 'disconnected');
+    forged.connect();
+    assert.equal((await over).code, 3500);
+
+    const refused = client({ getToken: async () => { throw new UnauthorizedError('no'); } });
+    const gone = event(refused, 'disconnected');
+    refused.connect();
+    assert.equal((await gone).code, 1);
+  },
+
+  async 'pings keep a quiet connection'() {
+    const ann = await connected(user('ann'));
+    let connects = 0;
+    ann.on('connecting', () => { connects += 1; });
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    assert.equal(connects, 0);
+    assert.equal(ann.state, 'connected');
+  },
+
+  async 'many subscriptions in one frame, and batches'() {
+    const ann = user('ann');
+    const all = [];
+    for (let number = 0; number < 40; number += 1) {
+      const own = ann.newSubscription(`kept:many-${number}`);
+      all.push(event(own, 'subscribed'));
+      own.subscribe();
+    }
+    await connected(ann);
+    await Promise.all(all);
+    ann.startBatching();
+    const published = Promise.all([...Array(40).keys()].map((number) => ann.publish(`kept:many-${number}`, number)));
+    ann.stopBatching();
+    await published;
+  },
+};
+
+const late = setTimeout(() => {
+  console.error('not done after a minute');
+  process.exit(1);
+}, 60000);
+for (const [what, run] of Object.entries(tests)) {
+  try {
+    await run();
+    console.log(`ok: ${what}`);
+  } catch (error) {
+    console.error(`failed: ${what}: ${error?.stack ?? JSON.stringify(error)}`);
+    process.exitCode = 1;
+  }
+  for (const own of open.splice(0)) own.disconnect();
+}
+clearTimeout(late);

@@ -1,0 +1,94 @@
+"""A client of channels by its own features: battery.py URL SECRET, where the secret signs tokens (HS256)."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import sys
+import time
+
+from centrifuge import (
+    CentrifugeError,
+    Client,
+    ClientEventHandler,
+    SubscriptionEventHandler,
+)
+
+URL, SECRET = sys.argv[1:3]
+
+
+def encoded(value):
+    return base64.urlsafe_b64encode(value).rstrip(b"=")
+
+
+def token(**claims):
+    head = encoded(json.dumps({"alg": "HS256", "typ": "JWT"}).encode())
+    signed = head + b"." + encoded(json.dumps(claims).encode())
+    digest = hmac.new(SECRET.encode(), signed, hashlib.sha256).digest()
+    return (signed + b"." + encoded(digest)).decode()
+
+
+class Collector(SubscriptionEventHandler):
+    def __init__(self):
+        self.publications, self.subscribed = asyncio.Queue(), asyncio.Queue()
+
+    async def on_publication(self, ctx):
+        await self.publications.put(ctx.pub)
+
+    async def on_subscribed(self, ctx):
+        await self.subscribed.put(ctx)
+
+
+async def connected(user):
+    async def get_token(_=None):
+        return token(sub=user, exp=int(time.time()) + 60)
+
+    client = Client(URL, events=ClientEventHandler(), get_token=get_token)
+    await client.connect()
+    await client.ready(timeout=10)
+    return client
+
+
+async def main():
+    ann, bob = await connected("ann"), await connected("bob")
+    collector = Collector()
+    own = bob.new_subscription("kept:python", events=collector)
+    await own.subscribe()
+    await own.ready(timeout=10)
+    for number in range(20):
+        await ann.publish("kept:python", {"number": number})
+    got = [await asyncio.wait_for(collector.publications.get(), 10) for _ in range(20)]
+    assert [one.data["number"] for one in got] == list(range(20)), got
+    assert [one.offset for one in got] == list(range(1, 21)), got
+    assert got[0].info.user == "ann", got[0]
+
+    # Ends the socket below the client, as a network does.
+    await collector.subscribed.get()
+    await bob._transport.close() if hasattr(bob, "_transport") else await bob._conn.close()
+    for number in range(20, 30):
+        await ann.publish("kept:python", {"number": number})
+    again = await asyncio.wait_for(collector.subscribed.get(), 20)
+    assert again.recovered, again
+    got = [await asyncio.wait_for(collector.publications.get(), 10) for _ in range(10)]
+    assert [one.data["number"] for one in got] == list(range(20, 30)), got
+
+    history = await own.history(limit=5)
+    assert [one.data["number"] for one in history.publications] == list(range(5)), history
+    told = ann.new_subscription("told:python")
+    await told.subscribe()
+    await told.ready(timeout=10)
+    presence = await told.presence()
+    assert [one.user for one in presence.clients.values()] == ["ann"], presence
+    stats = await told.presence_stats()
+    assert (stats.num_clients, stats.num_users) == (1, 1), stats
+    try:
+        await ann.publish("closed:x", 1)
+        raise AssertionError("it may not publish there")
+    except CentrifugeError as error:
+        assert "103" in str(error) or getattr(error, "code", 103) == 103, error
+    await asyncio.gather(ann.disconnect(), bob.disconnect())
+    print("ok")
+
+
+asyncio.run(asyncio.wait_for(main(), 60))

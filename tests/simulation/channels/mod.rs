@@ -1,0 +1,137 @@
+//! Channels on the fake kernel: what clients are answered, and that nothing is lost without a word.
+
+mod backend;
+mod commands;
+mod race;
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tidegate::channels::{Namespace, Namespaces, Who};
+use tidegate::services::RouteOptions;
+use tidegate::services::channels::{Channels, ChannelsSettings, ChannelsTimes};
+use tidegate::sim::ServerSettings;
+
+use crate::client::Client;
+use crate::wire::TEXT;
+use crate::world::{Setup, World, socket};
+
+/// A namespace in which everybody may do everything.
+fn open_namespace(name: &str) -> Namespace {
+    let all = Who { clients: true, anonymous: true, subscribers: true };
+    Namespace {
+        subscribe: all,
+        publish: all,
+        see_presence: all,
+        see_history: all,
+        ..Namespace::new(name)
+    }
+}
+
+/// As [`open_namespace`], whose channels have a history that members recover from.
+fn kept_namespace(name: &str, history_size: usize) -> Namespace {
+    let (force_recovery, history_ttl_ms) = (true, 3_600_000);
+    Namespace { force_recovery, history_size, history_ttl_ms, ..open_namespace(name) }
+}
+
+/// Anonymous clients, no pings, and these namespaces.
+fn settings(namespaces: impl IntoIterator<Item = Namespace>) -> ChannelsSettings {
+    ChannelsSettings {
+        namespaces: Namespaces::new(namespaces),
+        allow_anonymous: true,
+        times: ChannelsTimes { ping_ms: 0, ..ChannelsTimes::default() },
+        ..ChannelsSettings::default()
+    }
+}
+
+/// A server with channels at `/connection/websocket`.
+fn world(setup: &Setup, settings: ChannelsSettings) -> World {
+    let settings = Arc::new(settings);
+    let options = RouteOptions {
+        backlog_messages_max: setup.backlog_messages_max,
+        message_bytes_max: 65_536,
+        deflate: None,
+        ..RouteOptions::default()
+    };
+    World::serving(setup, |journal| {
+        let make = move |_, site| Channels::new(Arc::clone(&settings), site);
+        vec![socket(PATH, &options, journal, make)]
+    })
+}
+
+fn setup(loops: usize, seed: u64) -> Setup {
+    let server = ServerSettings { loops, ..ServerSettings::default() };
+    Setup { seed, server, ..Setup::default() }
+}
+
+const PATH: &str = "/connection/websocket";
+
+/// A client that speaks the protocol, one text message for each frame.
+struct Member {
+    client: Client,
+    /// Frames of it that were looked at.
+    seen: usize,
+    id: u32,
+}
+
+impl Member {
+    /// One whose upgrade was answered, and that has sent no command.
+    fn open(world: &mut World, loop_index: usize) -> Self {
+        Self { client: world.open(loop_index, PATH), seen: 0, id: 0 }
+    }
+
+    /// One that is connected.
+    fn connected(world: &mut World, loop_index: usize) -> Self {
+        let mut own = Self::open(world, loop_index);
+        let reply = own.ask(world, json!({ "connect": {} }));
+        assert!(reply["connect"]["client"].is_string(), "{reply}");
+        own
+    }
+
+    /// Sends a command; its ID.
+    fn send(&mut self, mut command: Value) -> u32 {
+        self.id += 1;
+        command["id"] = self.id.into();
+        self.client.send_frame(TEXT, command.to_string().as_bytes());
+        self.id
+    }
+
+    /// Sends a command and waits for what comes: the reply to it.
+    fn ask(&mut self, world: &mut World, command: Value) -> Value {
+        let id = self.send(command);
+        let replies = self.messages(world);
+        let own = replies.iter().find(|own| own["id"] == id);
+        own.unwrap_or_else(|| panic!("no reply to {id} in {replies:?}")).clone()
+    }
+
+    /// What has come since the last call, once all is quiet.
+    fn messages(&mut self, world: &mut World) -> Vec<Value> {
+        world.exchange(&mut self.client);
+        self.unseen()
+    }
+
+    /// What was read since the last call.
+    fn unseen(&mut self) -> Vec<Value> {
+        let payloads = self.client.payloads();
+        let new = payloads[self.seen..].iter();
+        let new = new.map(|payload| serde_json::from_slice(payload).unwrap()).collect();
+        self.seen = payloads.len();
+        new
+    }
+
+    /// The code and the reason of the close frame.
+    fn close(&self) -> Option<(u16, String)> {
+        let payload = &self.client.received.close()?.payload;
+        let code = u16::from_be_bytes([payload[0], payload[1]]);
+        Some((code, String::from_utf8(payload[2..].to_vec()).unwrap()))
+    }
+
+    /// Sends a frame, after which the connection is closed with this code.
+    fn assert_closed_by(mut self, world: &mut World, frame: &str, code: u16) {
+        self.client.send_frame(TEXT, frame.as_bytes());
+        world.exchange(&mut self.client);
+        let close = self.close();
+        assert_eq!(close.as_ref().map(|own| own.0), Some(code), "{frame}");
+        assert!(!close.unwrap().1.is_empty(), "a client would take it for another end");
+    }
+}

@@ -1,0 +1,341 @@
+//! Publications, subscriptions, recoveries, slow readers and kills on several loops in any order: a member
+//! of a channel with recovery gets everything once and in order, or is told that it does not.
+
+use std::collections::BTreeMap;
+
+use tidegate::sim::{Faults, Random};
+
+use super::*;
+
+/// What a client knows of a channel with recovery, over all its connections.
+#[derive(Clone, Debug, Default)]
+struct Position {
+    epoch: String,
+    offset: u64,
+}
+
+/// A client that connects again and again.
+struct Actor {
+    member: Option<Member>,
+    /// By the IDs of its commands, the channels that it has asked to be in.
+    asked: BTreeMap<u64, &'static str>,
+    /// These channels, and whether that was answered.
+    channels: BTreeMap<&'static str, bool>,
+    positions: BTreeMap<&'static str, Position>,
+    /// What it does not read for the moment.
+    is_slow: bool,
+    /// Data that it has got in channels without history, on this connection.
+    plain: Vec<String>,
+}
+
+/// The checker: what was published, by channel and offset.
+#[derive(Default)]
+struct Shadow {
+    published: BTreeMap<(&'static str, u64), String>,
+    /// Commands to publish by client and ID: where, what, and whether it was answered.
+    sent: Vec<(usize, u32, &'static str, String)>,
+    answered: BTreeMap<&'static str, Vec<String>>,
+    recovered: usize,
+    lost: usize,
+}
+
+const CHANNELS: [&str; 3] = ["kept:a", "kept:b", "plain"];
+
+impl Actor {
+    fn new() -> Self {
+        Self {
+            member: None,
+            asked: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            positions: BTreeMap::new(),
+            is_slow: false,
+            plain: Vec::new(),
+        }
+    }
+
+    /// Bytes that it has received on this connection; `None` without one.
+    fn bytes(&self) -> Option<usize> {
+        self.member.as_ref().map(|own| own.client.received.bytes)
+    }
+
+    fn connect(&mut self, world: &mut World, loop_index: usize) {
+        let mut member = Member { client: world.connect(loop_index), seen: 0, id: 0 };
+        member.client.ask(PATH);
+        member.send(json!({ "connect": {} }));
+        self.member = Some(member);
+        self.channels.clear();
+        self.asked.clear();
+        self.plain.clear();
+        self.is_slow = false;
+    }
+
+    fn subscribe(&mut self, channel: &'static str) {
+        let Some(member) = &mut self.member else { return };
+        if self.channels.contains_key(channel) {
+            return;
+        }
+        let mut request = json!({ "channel": channel });
+        if let Some(position) = self.positions.get(channel) {
+            request["recover"] = true.into();
+            request["offset"] = position.offset.into();
+            request["epoch"] = position.epoch.clone().into();
+        }
+        let id = member.send(json!({ "subscribe": request }));
+        self.asked.insert(u64::from(id), channel);
+        self.channels.insert(channel, false);
+    }
+
+    /// Reads, and holds what has come to what may come. Whether the connection has ended.
+    fn read(&mut self, number: usize, bytes_max: usize, shadow: &mut Shadow) -> Result<(), String> {
+        let Some(member) = &mut self.member else { return Ok(()) };
+        member.client.try_read(bytes_max)?;
+        let messages = member.unseen();
+        let is_over = member.close().is_some() || member.client.connection.has_ended();
+        for message in messages {
+            self.take(number, &message, shadow).map_err(|why| format!("{why}: {message}"))?;
+        }
+        if is_over {
+            self.member = None;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, number: usize, message: &Value, shadow: &mut Shadow) -> Result<(), String> {
+        if message.get("error").is_some() {
+            return Err("an error".into());
+        }
+        if let Some(reply) = message.get("subscribe") {
+            let id = message["id"].as_u64().unwrap_or(0);
+            let channel = self.asked.remove(&id).ok_or("an answer to nothing")?;
+            return self.subscribed(channel, reply, shadow);
+        }
+        if message.get("publish").is_some() {
+            let id = message["id"].as_u64();
+            let is_own =
+                |own: &(usize, u32, &str, String)| own.0 == number && Some(u64::from(own.1)) == id;
+            let at = shadow.sent.iter().position(is_own).ok_or("an answer to nothing")?;
+            let (.., channel, data) = shadow.sent.remove(at);
+            shadow.answered.entry(channel).or_default().push(data);
+            return Ok(());
+        }
+        if let Some(push) = message.get("push") {
+            let channel = CHANNELS.iter().find(|own| push["channel"] == **own);
+            let channel = *channel.ok_or("a push of another channel")?;
+            if self.channels.get(channel) != Some(&true) {
+                return Err("a push of a channel without a subscription".into());
+            }
+            return self.published(channel, &push["pub"], shadow);
+        }
+        Ok(())
+    }
+
+    fn subscribed(
+        &mut self,
+        channel: &'static str,
+        reply: &Value,
+        shadow: &mut Shadow,
+    ) -> Result<(), String> {
+        self.channels.insert(channel, true);
+        let Some(epoch) = reply["epoch"].as_str() else { return Ok(()) };
+        let offset = reply["offset"].as_u64().unwrap_or(0);
+        let before = self.positions.get(channel).cloned();
+        let is_recovered = reply["recovered"] == true;
+        if before.is_some() != (reply["was_recovering"] == true) {
+            return Err("it does not say whether it has recovered".into());
+        }
+        match (is_recovered, &before) {
+            (true, Some(before)) if (before.offset, &*before.epoch) != (offset, epoch) => {
+                return Err(format!("recovered from elsewhere than {before:?}"));
+            }
+            (true, _) => shadow.recovered += 1,
+            (false, Some(_)) => shadow.lost += 1,
+            (false, None) => {}
+        }
+        self.positions.insert(channel, Position { epoch: epoch.to_owned(), offset });
+        for publication in reply["publications"].as_array().into_iter().flatten() {
+            self.published(channel, publication, shadow)?;
+        }
+        Ok(())
+    }
+
+    fn published(
+        &mut self,
+        channel: &'static str,
+        publication: &Value,
+        shadow: &mut Shadow,
+    ) -> Result<(), String> {
+        let data = publication["data"].as_str().ok_or("no data")?.to_owned();
+        let Some(offset) = publication.get("offset").and_then(Value::as_u64) else {
+            if self.plain.contains(&data) {
+                return Err("it has that".into());
+            }
+            self.plain.push(data);
+            return Ok(());
+        };
+        let position = self.positions.get_mut(channel).ok_or("no position")?;
+        if offset != position.offset + 1 {
+            return Err(format!("behind {}", position.offset));
+        }
+        position.offset = offset;
+        let known = shadow.published.entry((channel, offset)).or_insert_with(|| data.clone());
+        if *known != data {
+            return Err(format!("others got {known}"));
+        }
+        Ok(())
+    }
+}
+
+struct Race {
+    world: World,
+    random: Random,
+    actors: Vec<Actor>,
+    shadow: Shadow,
+    loops: usize,
+}
+
+impl Race {
+    fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let loops = 1 + random.below(3);
+        let faults = Faults { short_writes: 20, ..Faults::default() };
+        let mut setup = setup(loops, seed);
+        setup.faults = faults;
+        setup.backlog_messages_max = Some(12);
+        let size = [2, 8, 40][random.below(3)];
+        let world = world(&setup, settings([open_namespace(""), kept_namespace("kept", size)]));
+        world.network.set_send_buffer_bytes(1500);
+        let actors = (0..2 + random.below(5)).map(|_| Actor::new()).collect();
+        Self { world, random, actors, shadow: Shadow::default(), loops }
+    }
+
+    fn step(&mut self, serial: usize) -> Result<(), String> {
+        let number = self.random.below(self.actors.len());
+        let channel = CHANNELS[self.random.below(CHANNELS.len())];
+        let actor = &mut self.actors[number];
+        match self.random.below(20) {
+            0..=9 if actor.member.is_none() => {
+                // What its former connection has sent is answered no more, and IDs begin anew.
+                self.shadow.sent.retain(|own| own.0 != number);
+                actor.connect(&mut self.world, self.random.below(self.loops));
+            }
+            2..=4 => actor.subscribe(channel),
+            5 if actor.channels.get(channel) == Some(&true) => {
+                if let Some(member) = &mut actor.member {
+                    member.send(json!({ "unsubscribe": { "channel": channel } }));
+                    // What is under way still comes, so all is read before.
+                    self.read_out(number)?;
+                    let actor = &mut self.actors[number];
+                    actor.channels.remove(channel);
+                    actor.positions.remove(channel);
+                }
+            }
+            6..=12 => {
+                if let Some(member) = &mut actor.member {
+                    let data = format!("{serial} {}", "x".repeat(self.random.below(300)));
+                    let id =
+                        member.send(json!({ "publish": { "channel": channel, "data": data } }));
+                    self.shadow.sent.push((number, id, channel, data));
+                }
+            }
+            13 => actor.is_slow = self.random.percent(50),
+            14 | 15 if self.random.percent(40) => {
+                if let Some(member) = actor.member.take() {
+                    member.client.connection.reset();
+                }
+            }
+            _ => {
+                if !actor.is_slow {
+                    let bytes_max = 1 + self.random.below(4000);
+                    actor.read(number, bytes_max, &mut self.shadow)?;
+                }
+            }
+        }
+        for _ in 0..self.random.below(4) {
+            self.world.server.step_loop(self.random.below(self.loops))?;
+        }
+        Ok(())
+    }
+
+    /// A client reads all that there is for it.
+    fn read_out(&mut self, number: usize) -> Result<(), String> {
+        let mut is_quiet = false;
+        while !is_quiet {
+            self.world.try_settle()?;
+            let before = self.actors[number].bytes();
+            self.actors[number].read(number, usize::MAX, &mut self.shadow)?;
+            is_quiet = before == self.actors[number].bytes();
+        }
+        Ok(())
+    }
+
+    /// Everybody reads all that there is, and is then where each channel is.
+    fn finish(&mut self) -> Result<(), String> {
+        for number in 0..self.actors.len() {
+            self.read_out(number)?;
+        }
+        for channel in ["kept:a", "kept:b"] {
+            let mut asker = Member::connected(&mut self.world, 0);
+            let reply = asker.ask(&mut self.world, json!({ "history": { "channel": channel } }));
+            let top = reply["history"]["offset"].as_u64().unwrap_or(0);
+            for (number, actor) in self.actors.iter().enumerate() {
+                let is_member =
+                    actor.member.is_some() && actor.channels.get(channel) == Some(&true);
+                let offset = actor.positions.get(channel).map(|own| own.offset);
+                if is_member && offset != Some(top) {
+                    return Err(format!("client {number} is at {offset:?} of {top} in {channel}"));
+                }
+            }
+            // Each one that was answered has one offset, and what has an offset was sent.
+            let published: Vec<&String> = self
+                .shadow
+                .published
+                .iter()
+                .filter(|(own, _)| own.0 == channel)
+                .map(|own| own.1)
+                .collect();
+            let mut unique = published.clone();
+            unique.sort_unstable();
+            unique.dedup();
+            if unique.len() != published.len() {
+                return Err(format!("a publication has two offsets in {channel}"));
+            }
+            let answered = self.shadow.answered.get(channel).map_or(0, Vec::len) as u64;
+            if answered > top {
+                return Err(format!("{answered} publications answered, {top} made in {channel}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        for serial in 0..250 {
+            self.step(serial)?;
+        }
+        self.finish()
+    }
+}
+
+#[test]
+fn members_get_everything_once_and_in_order_or_are_told() {
+    let from_env = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let only = from_env("TIDEGATE_SIM_SEED");
+    let count = from_env("TIDEGATE_SIM_SEEDS").unwrap_or(SEEDS);
+    let seeds = only.map_or(0..count, |seed| seed..seed + 1);
+    let (mut recovered, mut lost, mut slow) = (0, 0, 0);
+    for seed in seeds {
+        let mut race = Race::new(seed);
+        if let Err(why) = race.run() {
+            panic!("seed {seed}: {why}");
+        }
+        recovered += race.shadow.recovered;
+        lost += race.shadow.lost;
+        slow += race.world.counter("closed_slow");
+    }
+    println!("{recovered} recovered, {lost} lost, {slow} closed as slow");
+    if only.is_none() {
+        // Otherwise nothing would have been shown.
+        assert!(recovered > 0 && lost > 0 && slow > 0, "{recovered} {lost} {slow}");
+    }
+}
+
+const SEEDS: u64 = 300;
