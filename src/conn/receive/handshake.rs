@@ -217,8 +217,7 @@ impl<S: Transport> Active<'_, S> {
             Ok(Admission::Relay(backend)) => {
                 let allowed = own.options.deflate.filter(|_| backend.mode == RelayMode::Frames);
                 let deflate = allowed.and_then(|allowed| request.deflate(allowed.context_bits));
-                let listener = self.conn.route;
-                self.begin_relay((listener, route), BackendRequest { deflate, ..backend })
+                self.begin_relay((self.conn.route, route), BackendRequest { deflate, ..backend })
             }
             Err(rejection) => Some(self.reject_by_service(&rejection)),
         }

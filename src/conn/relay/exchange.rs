@@ -6,12 +6,13 @@
 //! out. All other bodies go on as they are.
 
 use super::bytes::Relay;
+use super::exchange_state::{Exchange, ReplyBody};
 use crate::access::Traffic;
 use crate::conn::cold::ColdRecords;
 use crate::conn::flags::Flags;
 use crate::conn::send::Flush;
 use crate::conn::slot::Conn;
-use crate::effects::{CloseReason, PlainTerms};
+use crate::effects::CloseReason;
 use crate::http::{
     BodyError, BodyFraming, BodyReader, LAST_CHUNK, ReplyError, ReplyHead, ReplyLimits,
     ReplyPassage, Status, is_too_long, next_reply_head, reply_framing, write_chunk,
@@ -22,29 +23,6 @@ use crate::pool::ReadBuffer;
 use crate::transport::Transport;
 use crate::work::prices;
 use crate::ws::Progress;
-
-/// A request that upgrades nothing, from its head to the end of its reply.
-#[derive(Debug)]
-pub(in crate::conn) struct Exchange {
-    pub(crate) terms: PlainTerms,
-    /// The number of the listener that the client came by.
-    pub(crate) listener: u8,
-    /// Finds the end of the request's body.
-    pub(crate) request: BodyReader,
-    /// What the body had brought when it was last begun to be read.
-    pub(super) counted_from: u64,
-    /// The reply, once it has begun.
-    pub(super) reply: Option<ReplyBody>,
-    /// Whether the client's connection may go on after the reply.
-    pub(crate) keeps: bool,
-}
-
-/// The body of a reply.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::conn) struct ReplyBody {
-    reader: BodyReader,
-    passage: ReplyPassage,
-}
 
 /// What has come of the head of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,33 +52,6 @@ pub(in crate::conn) enum Passed {
     Cut,
     /// The connection that it goes to is to be aborted.
     Abort(ConnKey, CloseReason),
-}
-
-impl Exchange {
-    pub(super) fn new(terms: PlainTerms, listener: u8) -> Self {
-        let request = BodyReader::new(terms.request.framing);
-        let keeps = !terms.request.closes;
-        Self { terms, listener, request, counted_from: 0, reply: None, keeps }
-    }
-
-    /// Whether the head of the reply has gone out.
-    pub(in crate::conn) fn has_reply(&self) -> bool {
-        self.reply.is_some()
-    }
-
-    /// Whether the client's connection goes on once the reply is over.
-    pub(in crate::conn) fn goes_on(&self) -> bool {
-        let closes = self
-            .reply
-            .is_none_or(|reply| reply.passage.closes || reply.passage.ends_with_connection());
-        self.keeps && self.request.is_done() && !closes
-    }
-
-    /// Bytes of the request's body since its client was last begun to be read.
-    pub(in crate::conn) fn read_bytes(&self) -> usize {
-        let bytes = self.request.received() - self.counted_from;
-        usize::try_from(bytes).unwrap_or(usize::MAX)
-    }
 }
 
 impl<S: Transport> Relay<'_, S> {
@@ -181,7 +132,7 @@ impl<S: Transport> Relay<'_, S> {
             // The time in which it was not read is not its own.
             conn.seen = self.turn.tick;
             if !conn.protocol.is_backend() {
-                exchange.counted_from = exchange.request.received();
+                exchange.resume_reading();
             }
             conn.rearm();
             self.run_queue.push(conn, partner);
@@ -263,7 +214,7 @@ impl<S: Transport> Relay<'_, S> {
     pub(in crate::conn) fn pass_reply(&mut self, key: ConnKey, buffer: &mut ReadBuffer) -> Passed {
         let Some((link, client)) = self.ends(key) else { return Passed::Cut };
         let Some(exchange) = self.cold.relays_mut().exchange_mut(link) else { return Passed::Cut };
-        let Some(reply) = &mut exchange.reply else { return Passed::Cut };
+        let Some(reply) = exchange.reply_mut() else { return Passed::Cut };
         let before = reply.reader.received();
         let cork = self.output.outgoing().cork();
         let gathered =

@@ -18,6 +18,7 @@
 mod attempt;
 mod bytes;
 mod exchange;
+mod exchange_state;
 mod frames;
 mod mask_keys;
 mod records;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::exchange::{Exchange, ReplyBody};
+use super::exchange_state::{Exchange, ReplyBody};
 use crate::effects::{BackendRequest, CloseReason};
 use crate::key::{ConnKey, SlotRef, slot_number};
 use crate::pool::{Buffers, Need, OverBudget};
@@ -312,7 +312,7 @@ impl RelayRecords {
             && let Some(exchange) = attempt.exchange.take()
         {
             let before = pending.bytes();
-            *pending = Pending::Exchange(Exchange { reply: Some(reply), ..exchange });
+            *pending = Pending::Exchange(exchange.with_reply(reply));
             memory.discharge(before - pending.bytes());
         }
     }

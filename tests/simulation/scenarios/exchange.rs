@@ -148,6 +148,34 @@ impl Side {
     }
 }
 
+/// A backend goes on, or another one begins: it reads one request, and answers it as planned.
+fn serve(
+    world: &World,
+    planned: &[Exchange],
+    backends: &mut Vec<(Side, bool)>,
+    random: &mut Random,
+) {
+    if let Some(socket) = world.network.accept_at(&address(1)) {
+        backends.push((Side::new(socket, Vec::new()), false));
+    }
+    let number = backends.len();
+    let Some((backend, is_answered)) = backends.last_mut() else { return };
+    backend.step(random);
+    let own = &planned[number - 1];
+    let request = read(&backend.received, true, false);
+    if let Some((line, body, end)) = request.filter(|_| !*is_answered) {
+        assert_eq!(line, format!("{} /app/{} HTTP/1.1", own.method, number - 1));
+        assert!(body == own.body, "the body of a request");
+        assert_eq!(end, backend.received.len(), "one request alone");
+        let line = format!("HTTP/1.1 {} X\r\nX-Number: {number}", own.code);
+        backend.to_send = written(&line, own.reply_framing, &own.reply, random);
+        *is_answered = true;
+    }
+    if *is_answered && backend.to_send.is_empty() && own.reply_framing == Framing::End {
+        backend.socket.shutdown();
+    }
+}
+
 /// Several requests on one connection, one behind the other without waiting for the replies.
 fn exchanges(seed: u64) {
     let mut random = Random::new(seed);
@@ -179,33 +207,7 @@ fn exchanges(seed: u64) {
             0 => client.step(&mut random),
             1 => world.pass(random.below(20) as u64),
             2 => world.settle(),
-            _ => {
-                if let Some(socket) = world.network.accept_at(&address(1)) {
-                    backends.push((Side::new(socket, Vec::new()), false));
-                }
-                let number = backends.len();
-                if let Some((backend, is_answered)) = backends.last_mut() {
-                    backend.step(&mut random);
-                    let own = &planned[number - 1];
-                    let request = read(&backend.received, true, false);
-                    if let Some((line, body, end)) = request.filter(|_| !*is_answered) {
-                        let expected = format!("{} /app/{} HTTP/1.1", own.method, number - 1);
-                        assert_eq!(line, expected, "seed {seed}");
-                        assert!(body == own.body, "seed {seed}: the body of a request");
-                        assert_eq!(end, backend.received.len(), "seed {seed}: one request alone");
-                        let line = format!("HTTP/1.1 {} X\r\nX-Number: {number}", own.code);
-                        backend.to_send =
-                            written(&line, own.reply_framing, &own.reply, &mut random);
-                        *is_answered = true;
-                    }
-                    if *is_answered
-                        && backend.to_send.is_empty()
-                        && own.reply_framing == Framing::End
-                    {
-                        backend.socket.shutdown();
-                    }
-                }
-            }
+            _ => serve(&world, &planned, &mut backends, &mut random),
         }
         let Some(own) = planned.get(replies) else { break };
         let has_body = own.method != "HEAD" && own.code != 204;
