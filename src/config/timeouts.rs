@@ -64,6 +64,13 @@ keys! {
             reload: true,
             reached: "Both sides are closed.",
         }
+        /// Of a connection whose request was answered by a backend (`route.http`), until its next request.
+        pub http_idle_ms: u64 {
+            default: 75_000,
+            rule: TIMEOUT,
+            reload: true,
+            reached: "The connection is closed.",
+        }
         /// The age at which an open connection is closed, give or take a tenth, so that clients
         /// spread over all gateways by and by; 0 for any age.
         pub age_ms: u64 {

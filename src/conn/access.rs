@@ -157,6 +157,18 @@ impl AccessRecords {
 }
 
 impl AccessRecord {
+    /// What it says is told, and it is about the next request from now on.
+    pub(super) fn renew(&mut self, now: Millis) {
+        *self = Self {
+            received: Traffic::default(),
+            sent: Traffic::default(),
+            accepted: now,
+            target: AccessTarget::Unknown,
+            status: None,
+            is_told: false,
+        };
+    }
+
     /// It has sent messages.
     pub(super) fn add_received(&mut self, received: Traffic) {
         self.received.add(received);

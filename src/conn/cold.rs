@@ -570,17 +570,18 @@ impl ColdRecords {
         self.tls.unsent_since(self.session(link)?)
     }
 
-    /// A check was asked who the connection is, and answers later.
+    /// A check was asked who the connection is, and answers later. The connection came by the listener
+    /// with this number.
     ///
     /// # Errors
     /// [`OverBudget`] if the pool has no room for that.
     pub(crate) fn ask_identity(
         &mut self,
         link: &mut SlotRef,
-        check: Arc<dyn IdentityCheck>,
+        (check, listener): (Arc<dyn IdentityCheck>, u8),
         memory: &mut Buffers,
     ) -> Result<(), OverBudget> {
-        let number = self.identities.add_asked(check, memory)?;
+        let number = self.identities.add_asked(check, listener, memory)?;
         self.link_identity(link, number, memory)
     }
 
@@ -628,6 +629,33 @@ impl ColdRecords {
     /// What was asked who the connection is, and has not answered.
     pub(crate) fn asked_identity(&self, link: SlotRef) -> Option<&Arc<dyn IdentityCheck>> {
         self.identities.asked(self.identity_number(link)?)
+    }
+
+    /// The listener of a connection about which something was asked that has not answered.
+    pub(crate) fn asked_listener(&self, link: SlotRef) -> Option<u8> {
+        self.identities.asked_listener(self.identity_number(link)?)
+    }
+
+    /// Forgets who the connection is: its next request says so anew.
+    pub(crate) fn release_identity(&mut self, link: &mut SlotRef, turn: StreamTurn<'_>) {
+        let Some(record) = link.index().and_then(|own| self.records.get_mut(own as usize)) else {
+            return;
+        };
+        let identity = std::mem::take(&mut record.identity);
+        let is_empty = *record == Cold::default();
+        if let Some(number) = identity.index() {
+            self.identities.release(number, turn.memory);
+        }
+        if is_empty {
+            self.release(link, turn);
+        }
+    }
+
+    /// A further request follows on the connection: it is told to the access log by itself.
+    pub(crate) fn renew_access(&mut self, link: SlotRef, now: Millis) {
+        if let Some(record) = self.access_record(link) {
+            record.renew(now);
+        }
     }
 
     /// The headers for the reply 101 that came with its identity.

@@ -88,7 +88,11 @@ fn deadline_between_messages<S>(
     let stalled_at = stalled_at(conn, backlog, cold, settings);
     match conn.state.phase() {
         // Its backend has a deadline, and the answer comes from there.
-        Phase::Handshake if conn.protocol == Protocol::Relay => None,
+        Phase::Handshake if matches!(conn.protocol, Protocol::Exchange | Protocol::Relay) => None,
+        // What waits of the reply before comes first: the client may be slow.
+        Phase::Handshake if conn.protocol == Protocol::HttpNext => {
+            stalled_at.or_else(|| Some(conn.seen.after_ms(settings.http_idle_ms)))
+        }
         Phase::Handshake => Some(conn.seen.after_ms(settings.handshake_ms)),
         Phase::Refusing => Some(conn.seen.after_ms(settings.refuse_ms)),
         Phase::Open if conn.protocol.has_frames() => {
@@ -109,7 +113,11 @@ fn deadline_between_messages<S>(
                 Some(stalled_at) => Some(stalled_at.min(quiet_until)),
             }
         }
-        Phase::Reaching => cold.relays().due(conn.link),
+        Phase::Reaching => cold.relays().due(conn.link, conn.is_flushed()),
+        Phase::Exchanging => {
+            let read = (!conn.flags.is_paused()).then(|| exchange_due(conn, cold, settings));
+            earliest([stalled_at, read.flatten()])
+        }
         Phase::Open if conn.protocol.passes_bytes() && conn.flags.has(Flags::INPUT_ENDED) => {
             let due = conn.seen.after_ms(settings.half_close_ms);
             Some(stalled_at.map_or(due, |stalled_at| stalled_at.min(due)))
@@ -146,6 +154,16 @@ pub(super) fn message_due<S>(
     let begun = [input.begun(conn.partial), cold.unopened(conn.cold)];
     let due = begun.into_iter().flatten();
     due.filter_map(|(begun, bytes)| finished_by(begun, bytes, settings)).min()
+}
+
+/// When more must have come of an exchange that is read: of its client the body of the request, at the
+/// least rate, and of its backend any byte of the reply.
+fn exchange_due<S>(conn: &Conn<S>, cold: &ColdRecords, settings: &ConnSettings) -> Option<Tick> {
+    let exchange = cold.relays().exchange(conn.link)?;
+    if conn.protocol.is_backend() {
+        return Some(conn.seen.after_ms(exchange.terms.options.response_ms));
+    }
+    finished_by(conn.seen, exchange.read_bytes(), settings)
 }
 
 /// When what was `begun` must be finished, of which `bytes` have arrived: after the grace, and the

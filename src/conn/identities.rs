@@ -19,8 +19,8 @@ pub(super) struct IdentityRecords {
 
 /// What there is of one connection.
 enum IdentityRecord {
-    /// This check was asked, and has not answered.
-    Asked(Arc<dyn IdentityCheck>),
+    /// This check was asked, and has not answered, about a connection of this listener.
+    Asked(Arc<dyn IdentityCheck>, u8),
     /// The peer has proven who it is. The clock on the wall is looked at next at this tick.
     Known(Identity, Tick),
 }
@@ -33,9 +33,10 @@ impl IdentityRecords {
     pub(super) fn add_asked(
         &mut self,
         check: Arc<dyn IdentityCheck>,
+        listener: u8,
         memory: &mut Buffers,
     ) -> Result<u32, OverBudget> {
-        self.add(IdentityRecord::Asked(check), memory)
+        self.add(IdentityRecord::Asked(check, listener), memory)
     }
 
     /// Notes who a connection is, and gives the number of the record.
@@ -91,14 +92,22 @@ impl IdentityRecords {
     pub(super) fn known(&self, number: u32) -> Option<&Identity> {
         match self.records.get(number as usize)? {
             IdentityRecord::Known(identity, _) => Some(identity),
-            IdentityRecord::Asked(_) => None,
+            IdentityRecord::Asked(..) => None,
         }
     }
 
     /// What was asked and has not answered.
     pub(super) fn asked(&self, number: u32) -> Option<&Arc<dyn IdentityCheck>> {
         match self.records.get(number as usize)? {
-            IdentityRecord::Asked(check) => Some(check),
+            IdentityRecord::Asked(check, _) => Some(check),
+            IdentityRecord::Known(..) => None,
+        }
+    }
+
+    /// The listener of the connection about which something was asked.
+    pub(super) fn asked_listener(&self, number: u32) -> Option<u8> {
+        match self.records.get(number as usize)? {
+            IdentityRecord::Asked(_, listener) => Some(*listener),
             IdentityRecord::Known(..) => None,
         }
     }
@@ -113,7 +122,7 @@ impl IdentityRecords {
         let before = own.charged_bytes();
         let headers = match own {
             IdentityRecord::Known(identity, _) => identity.take_headers(),
-            IdentityRecord::Asked(_) => Vec::new(),
+            IdentityRecord::Asked(..) => Vec::new(),
         };
         memory.discharge(before - own.charged_bytes());
         headers
@@ -129,7 +138,7 @@ impl IdentityRecords {
     pub(super) fn looked_at(&self, number: u32) -> Option<Tick> {
         match self.records.get(number as usize)? {
             IdentityRecord::Known(identity, tick) => identity.expires_at().map(|_| *tick),
-            IdentityRecord::Asked(_) => None,
+            IdentityRecord::Asked(..) => None,
         }
     }
 
@@ -175,7 +184,7 @@ impl IdentityRecords {
 impl IdentityRecord {
     fn charged_bytes(&self) -> usize {
         match self {
-            Self::Asked(_) => RECORD_BYTES,
+            Self::Asked(..) => RECORD_BYTES,
             Self::Known(identity, _) => RECORD_BYTES + identity.held_bytes(),
         }
     }
@@ -184,7 +193,7 @@ impl IdentityRecord {
 impl fmt::Debug for IdentityRecord {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Asked(_) => formatter.write_str("Asked"),
+            Self::Asked(..) => formatter.write_str("Asked"),
             Self::Known(identity, _) => formatter.debug_tuple("Known").field(identity).finish(),
         }
     }
@@ -235,7 +244,7 @@ mod tests {
     fn records_are_charged_while_they_are_there() {
         let mut memory = Buffers::new(SharedBudget::new(1 << 20));
         let mut records = IdentityRecords::default();
-        let number = records.add_asked(Arc::new(Never), &mut memory).unwrap();
+        let number = records.add_asked(Arc::new(Never), 0, &mut memory).unwrap();
         assert!(records.asked(number).is_some() && records.known(number).is_none());
         assert_eq!(memory.allocated_bytes(), RECORD_BYTES);
         records.set_known(number, identity(), at(0, 0), &mut memory).unwrap();
@@ -253,7 +262,7 @@ mod tests {
         let mut memory = Buffers::new(SharedBudget::new(RECORD_BYTES));
         let mut records = IdentityRecords::default();
         assert_eq!(records.add_known(identity(), at(0, 0), &mut memory), Err(OverBudget));
-        let number = records.add_asked(Arc::new(Never), &mut memory).unwrap();
+        let number = records.add_asked(Arc::new(Never), 0, &mut memory).unwrap();
         assert_eq!(records.set_known(number, identity(), at(0, 0), &mut memory), Err(OverBudget));
         assert!(records.asked(number).is_some());
         records.release(number, &mut memory);

@@ -210,8 +210,16 @@ impl<'c> Viewer<'c> {
     fn route<S>(&self, conn: &Conn<S>) -> Option<&'c SocketRoute> {
         let has_route = match conn.protocol {
             Protocol::Http => conn.flags.has(Flags::UNDECIDED),
-            Protocol::FrameRelay | Protocol::Line | Protocol::Relay | Protocol::WebSocket => true,
-            Protocol::Backend | Protocol::FrameBackend | Protocol::Proxied(_) => false,
+            Protocol::Exchange
+            | Protocol::FrameRelay
+            | Protocol::Line
+            | Protocol::Relay
+            | Protocol::WebSocket => true,
+            Protocol::Backend
+            | Protocol::ExchangeBackend
+            | Protocol::FrameBackend
+            | Protocol::HttpNext
+            | Protocol::Proxied(_) => false,
         };
         self.services.socket(conn.route).filter(|_| has_route)
     }
@@ -237,7 +245,7 @@ impl<'c> Viewer<'c> {
 fn phase<S>(conn: &Conn<S>) -> Option<ConnectionPhase> {
     match conn.state.phase() {
         Phase::Handshake | Phase::Reaching | Phase::Refusing => Some(ConnectionPhase::Handshake),
-        Phase::Open => Some(ConnectionPhase::Open),
+        Phase::Exchanging | Phase::Open => Some(ConnectionPhase::Open),
         Phase::Closing | Phase::Lingering => Some(ConnectionPhase::Closing),
         Phase::Dead => None,
     }
@@ -247,17 +255,24 @@ fn protocol<S>(conn: &Conn<S>) -> ConnectionProtocol {
     let own = match conn.protocol {
         Protocol::Proxied(awaited) => awaited.next(),
         own @ (Protocol::Backend
+        | Protocol::Exchange
+        | Protocol::ExchangeBackend
         | Protocol::FrameBackend
         | Protocol::FrameRelay
         | Protocol::Http
+        | Protocol::HttpNext
         | Protocol::Line
         | Protocol::Relay
         | Protocol::WebSocket) => own,
     };
     match own {
-        Protocol::Http | Protocol::Proxied(_) => ConnectionProtocol::Http,
+        Protocol::Exchange | Protocol::Http | Protocol::HttpNext | Protocol::Proxied(_) => {
+            ConnectionProtocol::Http
+        }
         Protocol::Line => ConnectionProtocol::Line,
-        Protocol::Backend | Protocol::FrameBackend => ConnectionProtocol::Backend,
+        Protocol::Backend | Protocol::ExchangeBackend | Protocol::FrameBackend => {
+            ConnectionProtocol::Backend
+        }
         Protocol::FrameRelay | Protocol::Relay => ConnectionProtocol::Relay,
         Protocol::WebSocket => ConnectionProtocol::WebSocket,
     }

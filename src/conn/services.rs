@@ -2,7 +2,9 @@
 
 use crate::centrifugo::ErrorCode;
 use crate::effects::ServiceSender;
-use crate::effects::{Accept, Effects, IdentitySender, LoopSite, Peer, PendingEffects};
+use crate::effects::{
+    Accept, Effects, HttpOptions, IdentitySender, LoopSite, Peer, PendingEffects,
+};
 use crate::events::publish::ChannelItem;
 use crate::http::Rejection;
 use crate::inspect::{ChannelAnswer, ChannelQuestion};
@@ -37,7 +39,10 @@ pub(super) struct Services {
 #[derive(Debug)]
 pub(super) enum Decision {
     /// It is known who makes it, and its service is to be asked.
-    Identified,
+    Identified {
+        /// The number of the listener that it came by.
+        listener: u8,
+    },
     /// Its service has decided.
     Service(Result<Accept, Rejection>),
 }
@@ -119,6 +124,11 @@ impl Services {
     #[inline]
     pub(super) fn asks_identity(&self, number: u8) -> bool {
         self.router.get(number).is_some_and(|own| !own.options.identities.is_empty())
+    }
+
+    /// How a route passes on requests that upgrade nothing, if it does.
+    pub(super) fn http_options(&self, number: u8) -> Option<HttpOptions> {
+        self.router.get(number)?.options.http
     }
 
     /// A route, and what outcomes of its identity checks come back by; `None` before the start.

@@ -44,6 +44,8 @@ pub struct ConnSettings {
     pub close_ms: u64,
     /// A relay of which one half has ended may stay so for this long while nothing comes.
     pub half_close_ms: u64,
+    /// A connection whose last request is answered may be without a further one for so long.
+    pub http_idle_ms: u64,
     /// An open connection is closed at this age, give or take a tenth; 0 for no maximum.
     pub age_ms: u64,
     /// Buffers that were not used for this long are released.
@@ -84,6 +86,7 @@ impl Default for ConnSettings {
             write_stall_ms: 10_000,
             close_ms: 5_000,
             half_close_ms: 30_000,
+            http_idle_ms: 75_000,
             age_ms: 0,
             pool_idle_ms: 10_000,
             retry_after_s: 1,

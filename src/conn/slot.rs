@@ -56,6 +56,12 @@ pub(crate) enum Protocol {
     FrameBackend,
     /// Frames that go on to a backend.
     FrameRelay,
+    /// A request that upgrades nothing, and then its body, which goes on to a backend.
+    Exchange,
+    /// The reply to such a request, from a backend.
+    ExchangeBackend,
+    /// A further request head may come: the request before it is answered.
+    HttpNext,
     /// Frames.
     WebSocket,
 }
@@ -99,7 +105,15 @@ impl Protocol {
     /// Whether the connection is an end of a relay.
     #[inline]
     pub(crate) fn is_relayed(self) -> bool {
-        matches!(self, Self::Relay | Self::Backend | Self::FrameRelay | Self::FrameBackend)
+        match self {
+            Self::Backend
+            | Self::Exchange
+            | Self::ExchangeBackend
+            | Self::FrameBackend
+            | Self::FrameRelay
+            | Self::Relay => true,
+            Self::Http | Self::HttpNext | Self::Line | Self::Proxied(_) | Self::WebSocket => false,
+        }
     }
 
     /// Whether it is one whose bytes mean nothing here, so that nothing of ours may be among them.
@@ -117,7 +131,7 @@ impl Protocol {
     /// Whether the gateway is the client of it.
     #[inline]
     pub(crate) fn is_backend(self) -> bool {
-        matches!(self, Self::Backend | Self::FrameBackend)
+        matches!(self, Self::Backend | Self::ExchangeBackend | Self::FrameBackend)
     }
 
     /// Whether it speaks WebSocket with us, so that it answers pings and close frames.

@@ -10,6 +10,10 @@
 ///                  │                │                     │                                 │
 ///   connect ─► Reaching ──101──► Open                     │                                 ▼
 ///                  └────────────────┴──── reset, timeout ─┴──────────────────────────────► Dead
+///
+///   Handshake ◄──reply over, if the client goes on── Exchanging ──► Closing, Dead
+///       └───────backend reached, other than for a WebSocket──▲
+///   Reaching ──────head of the reply─────────────────────────┘
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -19,6 +23,9 @@ pub(crate) enum Phase {
     Refusing,
     /// Of a connection to a backend: it is being made, or waits for the reply to its request.
     Reaching,
+    /// A request that upgrades nothing is being answered by a backend: of the client from when that is
+    /// reached, of the backend from the head of its reply on.
+    Exchanging,
     /// Messages go both ways.
     Open,
     /// The last bytes are in the queue: a close frame or an HTTP reply. Input is thrown away.
@@ -30,7 +37,8 @@ pub(crate) enum Phase {
     Dead,
 }
 
-/// The phase of a connection, which changes only forwards and only by these methods. Each gives
+/// The phase of a connection, which changes only by these methods, and only forwards but for a further
+/// request. Each gives
 /// `false` and changes nothing where the phase does not allow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct State(Phase);
@@ -73,9 +81,20 @@ impl State {
         self.change(matches!(self.0, Phase::Handshake | Phase::Reaching), Phase::Open)
     }
 
+    /// A backend answers the request, which upgrades nothing.
+    pub(crate) fn exchange(&mut self) -> bool {
+        self.change(matches!(self.0, Phase::Handshake | Phase::Reaching), Phase::Exchanging)
+    }
+
+    /// The request is answered, and another may follow.
+    pub(crate) fn await_request(&mut self) -> bool {
+        self.change(self.0 == Phase::Exchanging, Phase::Handshake)
+    }
+
     /// The last bytes are on their way.
     pub(crate) fn close(&mut self) -> bool {
-        let may = matches!(self.0, Phase::Handshake | Phase::Refusing | Phase::Open);
+        let may =
+            matches!(self.0, Phase::Handshake | Phase::Refusing | Phase::Exchanging | Phase::Open);
         self.change(may, Phase::Closing)
     }
 
@@ -101,10 +120,11 @@ impl State {
 mod tests {
     use super::*;
 
-    const ALL: [Phase; 7] = [
+    const ALL: [Phase; 8] = [
         Phase::Handshake,
         Phase::Refusing,
         Phase::Reaching,
+        Phase::Exchanging,
         Phase::Open,
         Phase::Closing,
         Phase::Lingering,
@@ -114,11 +134,14 @@ mod tests {
     #[test]
     fn phases_change_along_the_arrows_of_the_diagram_only() {
         type Change = fn(&mut State) -> bool;
-        let changes: [(Change, Phase, &[Phase]); 4] = [
+        let closes = [Phase::Handshake, Phase::Refusing, Phase::Exchanging, Phase::Open];
+        let changes: [(Change, Phase, &[Phase]); 6] = [
             (State::open, Phase::Open, &[Phase::Handshake, Phase::Reaching]),
-            (State::close, Phase::Closing, &[Phase::Handshake, Phase::Refusing, Phase::Open]),
+            (State::exchange, Phase::Exchanging, &[Phase::Handshake, Phase::Reaching]),
+            (State::await_request, Phase::Handshake, &[Phase::Exchanging]),
+            (State::close, Phase::Closing, &closes),
             (State::linger, Phase::Lingering, &[Phase::Closing]),
-            (State::die, Phase::Dead, &ALL[..6]),
+            (State::die, Phase::Dead, &ALL[..7]),
         ];
         for (change, to, allowed) in changes {
             for from in ALL {

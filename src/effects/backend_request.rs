@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::http::Deflate;
+use super::HttpOptions;
+use crate::http::{Deflate, PlainRequest};
 use crate::upstream::Upstream;
 
 /// A request that a server of an upstream is to answer in place of the gateway.
@@ -19,8 +20,19 @@ pub struct BackendRequest {
     pub balance_key: u64,
     /// What is passed on once the WebSocket is open.
     pub mode: RelayMode,
+    /// How a request that upgrades nothing is passed on; `None` for one that opens a WebSocket.
+    pub plain: Option<PlainTerms>,
     /// The compression that the gateway has agreed on with the client; only where frames are passed on.
     pub deflate: Option<Deflate>,
+}
+
+/// How a request that upgrades nothing is passed on, and its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlainTerms {
+    /// What of the request decides that.
+    pub request: PlainRequest,
+    /// The limits of its route.
+    pub options: HttpOptions,
 }
 
 /// What a relay passes on once the WebSocket is open.

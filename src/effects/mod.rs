@@ -18,7 +18,7 @@ mod service_message;
 mod service_sender;
 mod token_lookup;
 
-pub use backend_request::{BackendRequest, RelayMode};
+pub use backend_request::{BackendRequest, PlainTerms, RelayMode};
 pub use close_reason::CloseReason;
 pub use effects::{Accept, Effects};
 pub(crate) use effects::{ChannelCounts, Effect, PendingEffects};
@@ -37,7 +37,7 @@ pub use peer::{InvalidPeer, LoopSite, Peer};
 pub use publication::Order;
 pub(crate) use publication::Publication;
 pub use rights::{InvalidGrant, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, Rights, RoomGrants};
-pub use route_options::{RouteOptions, SlowPolicy};
+pub use route_options::{HttpOptions, RouteOptions, SlowPolicy};
 pub use service_message::ServiceMessage;
 pub use service_sender::ServiceSender;
 pub use token_lookup::{TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups};

@@ -32,6 +32,17 @@ pub struct RouteOptions {
     pub identities: Identities,
     /// Whether the service answers pings, and not the gateway.
     pub passes_pings: bool,
+    /// How requests that upgrade nothing are passed on; `None` refuses them.
+    pub http: Option<HttpOptions>,
+}
+
+/// The limits of requests that upgrade nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpOptions {
+    /// Bytes of the body of a request; 0 for any number.
+    pub body_bytes_max: u64,
+    /// Without a byte of the reply, in milliseconds.
+    pub response_ms: u64,
 }
 
 impl Default for RouteOptions {
@@ -47,6 +58,7 @@ impl Default for RouteOptions {
             deflate: Some(DeflateOptions::default()),
             identities: Identities::default(),
             passes_pings: false,
+            http: None,
         }
     }
 }

@@ -119,9 +119,10 @@ fn write_passed_on(
             true => is_own_with_proxy(name),
             false => is_own(name),
         };
-        // Of a body there is none: such a request was refused.
+        // Of a body there is none, or its framing is written anew.
         let is_length = name.eq_ignore_ascii_case(b"Content-Length");
-        let is_dropped = is_length || hop_by_hop.has(name) || is_left_out(name);
+        let is_dropped =
+            is_length || is_look_alike(name) || hop_by_hop.has(name) || is_left_out(name);
         if !is_written_anew && !is_dropped && !rules.replace(name) {
             write_line(out, canonical(name), value);
         }
@@ -242,6 +243,12 @@ fn is_own_with_proxy(name: &[u8]) -> bool {
             || is("Forwarded")
             || is("X-Real-IP")
             || is_spelled(name, USER))
+}
+
+/// Whether a name is with `_` what decides about the connection or the body with `-`, which some
+/// frameworks take for the same.
+fn is_look_alike(name: &[u8]) -> bool {
+    name.contains(&b'_') && RESERVED.iter().any(|own| is_spelled(name, own))
 }
 
 fn is_of_handshake(name: &[u8]) -> bool {

@@ -33,6 +33,7 @@
 
 mod accept_key;
 mod authority;
+mod body;
 mod cookie;
 mod date;
 mod deflate;
@@ -47,6 +48,7 @@ mod host_rule;
 mod list;
 mod origin;
 mod percent;
+mod plain;
 mod redirect;
 mod rejection;
 mod reply;
@@ -59,6 +61,10 @@ mod upgrade;
 
 pub use accept_key::accept_key;
 pub use authority::Authority;
+pub use body::{
+    BodyError, BodyFraming, BodyPart, BodyReader, FramingError, LAST_CHUNK, reply_framing,
+    request_framing, write_chunk,
+};
 pub use cookie::CookieError;
 pub use date::HttpDate;
 pub use deflate::{Deflate, accept_deflate};
@@ -73,6 +79,10 @@ pub use host_rule::{HostRule, is_host};
 pub use list::{has_token, list_elements, quoted_list_elements};
 pub use origin::{OriginRule, is_origin};
 pub use percent::{DecodeError, Encoded};
+pub use plain::{
+    PlainRequest, ReplyPassage, is_too_long, next_reply_head, write_interim_reply,
+    write_plain_reply, write_plain_request,
+};
 pub use redirect::{HttpsRedirect, write_redirect};
 pub use rejection::{Allow, Rejection};
 pub use reply::{

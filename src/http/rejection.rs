@@ -70,6 +70,20 @@ impl Rejection {
         Self { allow: Some(allow), ..Self::new(Status::MethodNotAllowed, body) }
     }
 
+    /// 411: the request must say how long its body is (RFC 9110 §15.5.12).
+    pub fn length_required() -> Self {
+        let body = "a request of HTTP/1.0 with a body must have a Content-Length";
+        Self::new(Status::LengthRequired, body)
+    }
+
+    /// 413: the body of the request is longer than `bytes_max` (RFC 9110 §15.5.14).
+    pub fn content_too_large(bytes_max: u64) -> Self {
+        let body = format!(
+            "the body of the request is larger than {bytes_max} bytes (route.body_bytes_max)"
+        );
+        Self::new(Status::ContentTooLarge, body)
+    }
+
     /// 421: the request names a host that is not served here (RFC 9110 §15.5.20).
     pub fn misdirected() -> Self {
         let body = "this host is not served here; to permit it, add the host to `hosts` of this \
@@ -91,6 +105,11 @@ impl Rejection {
     /// 500: the server failed. `body` must not reveal more than clients may know.
     pub fn internal_error(body: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Status::InternalServerError, body)
+    }
+
+    /// 501: the request asks for what is not done here, as `body` says (RFC 9110 §15.6.2).
+    pub fn not_implemented(body: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Status::NotImplemented, body)
     }
 
     /// 502: a backend cannot be reached, or its reply is not one.

@@ -28,6 +28,10 @@ pub enum Status {
     NotFound,
     /// 405: the path exists, but not for this method.
     MethodNotAllowed,
+    /// 411: a request with a body whose length is not told.
+    LengthRequired,
+    /// 413: the body of a request is larger than allowed.
+    ContentTooLarge,
     /// 421: this gateway does not serve the host of the request (RFC 9110 §15.5.20).
     MisdirectedRequest,
     /// 426: the path is a WebSocket, and the request does not open one.
@@ -38,6 +42,8 @@ pub enum Status {
     HeaderFieldsTooLarge,
     /// 500: the fault is not the client's.
     InternalServerError,
+    /// 501: what the request asks for is known to HTTP, and not done here.
+    NotImplemented,
     /// 502: a backend cannot be reached, or its reply is not one.
     BadGateway,
     /// 503: full, or shutting down.
@@ -62,11 +68,14 @@ impl Status {
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
+            Self::LengthRequired => 411,
+            Self::ContentTooLarge => 413,
             Self::MisdirectedRequest => 421,
             Self::UpgradeRequired => 426,
             Self::TooManyRequests => 429,
             Self::HeaderFieldsTooLarge => 431,
             Self::InternalServerError => 500,
+            Self::NotImplemented => 501,
             Self::BadGateway => 502,
             Self::ServiceUnavailable => 503,
             Self::GatewayTimeout => 504,
@@ -86,11 +95,14 @@ impl Status {
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",
+            Self::LengthRequired => "Length Required",
+            Self::ContentTooLarge => "Content Too Large",
             Self::MisdirectedRequest => "Misdirected Request",
             Self::UpgradeRequired => "Upgrade Required",
             Self::TooManyRequests => "Too Many Requests",
             Self::HeaderFieldsTooLarge => "Request Header Fields Too Large",
             Self::InternalServerError => "Internal Server Error",
+            Self::NotImplemented => "Not Implemented",
             Self::BadGateway => "Bad Gateway",
             Self::ServiceUnavailable => "Service Unavailable",
             Self::GatewayTimeout => "Gateway Timeout",
@@ -185,10 +197,13 @@ impl<'o> Reply<'o> {
             | Status::Forbidden
             | Status::NotFound
             | Status::MethodNotAllowed
+            | Status::LengthRequired
+            | Status::ContentTooLarge
             | Status::MisdirectedRequest
             | Status::TooManyRequests
             | Status::HeaderFieldsTooLarge
             | Status::InternalServerError
+            | Status::NotImplemented
             | Status::BadGateway
             | Status::ServiceUnavailable
             | Status::GatewayTimeout

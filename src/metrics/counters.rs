@@ -220,6 +220,16 @@ counters! {
     relay_no_reply,
     /// Requests answered with 504 because a backend did not accept or reply in time.
     relay_timed_out,
+    /// Requests that upgrade nothing and were passed on to a backend.
+    http_requests,
+    /// Replies to them that began.
+    http_replies,
+    /// Requests that were not passed on, because of their framing, method or length.
+    http_refused,
+    /// Replies that a backend has cut short, or whose body breaks a rule.
+    http_cut,
+    /// Clients that did not send the body of a request in time.
+    http_unfinished,
     /// Requests answered with 502 because the certificate of a backend did not verify.
     relay_bad_certificate,
     /// Requests answered with 502 because TLS with a backend failed for another reason.

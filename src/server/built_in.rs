@@ -53,6 +53,7 @@ pub fn built_in_routes(
         RouteService::Relay { websocket, forward, relay } => {
             let own = settings.upstreams.iter().find(|own| own.name == forward.upstream);
             let options = options(websocket, identities_of(route, &all));
+            let options = RouteOptions { http: relay.http_options(), ..options };
             relay_route(route, options, (forward, relay.mode), own, upstreams)
         }
         RouteService::Events { websocket, forward, events } => {
@@ -273,6 +274,7 @@ fn options(websocket: &ResolvedWebSocket, identities: Identities) -> RouteOption
         deflate: websocket.deflate,
         identities,
         passes_pings: false,
+        http: None,
     }
 }
 

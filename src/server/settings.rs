@@ -34,6 +34,7 @@ pub(super) fn conn_settings(settings: &ResolvedConfig, rules: &RequestRules) -> 
         write_stall_ms: timeouts.write_stall_ms,
         close_ms: timeouts.close_ms,
         half_close_ms: timeouts.half_close_ms,
+        http_idle_ms: timeouts.http_idle_ms,
         age_ms: timeouts.age_ms,
         pool_idle_ms: timeouts.pool_idle_ms,
         retry_after_s: RETRY_AFTER_S,

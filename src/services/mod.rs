@@ -34,18 +34,19 @@ pub use router::{Handler, Route, Router};
 
 pub use crate::effects::{
     Accept, BackendRequest, CONTROL_FRAMES, Checked, CloseReason, Effects, EventAnswer,
-    EventBackend, EventClient, EventOpening, EventRoom, INFO_BYTES_MAX, Identities, Identity,
-    IdentityCheck, IdentityOutcome, IdentityReply, IdentitySender, Inquiry, InvalidGrant,
+    EventBackend, EventClient, EventOpening, EventRoom, HttpOptions, INFO_BYTES_MAX, Identities,
+    Identity, IdentityCheck, IdentityOutcome, IdentityReply, IdentitySender, Inquiry, InvalidGrant,
     InvalidPeer, InvalidUser, LoopSite, Message, MessageLimits, NoEventBackend, Order, Peer,
-    Presented, REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, RatePolicy,
-    RelayMode, Rights, RoomGrants, RouteOptions, ServiceMessage, ServiceSender, SharedEventBackend,
-    SlowPolicy, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups,
-    USER_BYTES_MAX,
+    PlainTerms, Presented, REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX,
+    RatePolicy, RelayMode, Rights, RoomGrants, RouteOptions, ServiceMessage, ServiceSender,
+    SharedEventBackend, SlowPolicy, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict,
+    TooManyLookups, USER_BYTES_MAX,
 };
 pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
 
 use crate::events::publish::ChannelItem;
 pub use crate::http::Rejection;
+use crate::http::{PlainRequest, RequestHead};
 use crate::inspect::{ChannelAnswer, ChannelQuestion};
 use crate::mail::Reply;
 
@@ -102,6 +103,18 @@ pub trait Service: Any {
     ) -> Result<Admission, Rejection> {
         let _ = (connect, peer, effects);
         Ok(Admission::Now(Accept::default()))
+    }
+
+    /// A request that upgrades nothing, on a route whose [options](RouteOptions::http) pass such on: what a
+    /// backend is to answer. `connect` has no upgrade request. `None` if the service passes nothing on.
+    fn plain_request(
+        &mut self,
+        connect: &ConnectRequest<'_>,
+        head: &RequestHead<'_>,
+        request: PlainRequest,
+    ) -> Option<BackendRequest> {
+        let _ = (connect, head, request);
+        None
     }
 
     /// The peer of an [`Admission::Later`] has left, or its handshake took too long. A later decision

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use super::{Admission, ConnectRequest, Service};
 use crate::effects::{BackendRequest, Effects, Message, Peer, RelayMode};
-use crate::http::{ClientFacts, ForwardRules, Path, Rejection, UpgradeRequest, write_request};
+use crate::http::{
+    ClientFacts, ForwardRules, Path, PlainRequest, Rejection, RequestHead, UpgradeRequest,
+    write_plain_request, write_request,
+};
 use crate::upstream::Upstream;
 
 /// How a relay works.
@@ -59,25 +62,40 @@ impl Relay {
         connect: &ConnectRequest<'_>,
         request: &UpgradeRequest<'_, '_>,
     ) -> BackendRequest {
-        let settings = &*self.settings;
         let head = request.head();
-        let mut out = Vec::with_capacity(HEAD_BYTES);
-        let target = rewritten_target(request, settings.rewrite.as_deref(), &settings.paths);
+        let accept = request.accept_key();
+        self.backend_request(connect, head, accept, |out, target, rules, client| {
+            write_request(out, head, target, rules, client);
+        })
+    }
+
+    /// The request whose head `write` appends, for its target, by the rules and what is known of the client.
+    fn backend_request(
+        &self,
+        connect: &ConnectRequest<'_>,
+        head: &RequestHead<'_>,
+        accept: [u8; 28],
+        write: impl FnOnce(&mut Vec<u8>, &[u8], &ForwardRules, &ClientFacts<'_>),
+    ) -> BackendRequest {
+        let settings = &*self.settings;
+        let target = rewritten_target_of(head, settings.rewrite.as_deref(), &settings.paths);
         let client = ClientFacts {
             address: connect.address().map(|address| address.ip().to_canonical()),
             is_tls: connect.is_tls(),
             proxy: connect.proxy(),
             user: connect.identity().map(|identity| &**identity.user()),
         };
-        write_request(&mut out, head, &target, &settings.rules, &client);
+        let mut out = Vec::with_capacity(HEAD_BYTES);
+        write(&mut out, &target, &settings.rules, &client);
         // It is kept until it is answered.
         out.shrink_to_fit();
         BackendRequest {
             upstream: Arc::clone(&settings.upstream),
             head: out,
-            accept: request.accept_key(),
-            balance_key: settings.balance_key(connect, request),
+            accept,
+            balance_key: settings.balance_key(connect, head),
             mode: settings.mode,
+            plain: None,
             deflate: None,
         }
     }
@@ -100,6 +118,19 @@ impl Service for Relay {
         }
     }
 
+    fn plain_request(
+        &mut self,
+        connect: &ConnectRequest<'_>,
+        head: &RequestHead<'_>,
+        request: PlainRequest,
+    ) -> Option<BackendRequest> {
+        // There is no key to be answered.
+        let accept = [0; 28];
+        Some(self.backend_request(connect, head, accept, |out, target, rules, client| {
+            write_plain_request(out, head, target, rules, client, request);
+        }))
+    }
+
     /// What a relayed client sends is no message of the gateway's.
     fn on_message(&mut self, _: Peer, _: Message<'_>, _: &mut Effects<'_>) {}
 
@@ -117,8 +148,13 @@ pub(super) fn rewritten_target(
     rewrite: Option<&str>,
     paths: &[String],
 ) -> Vec<u8> {
-    let mut target = rewritten_path(request.path(), rewrite, paths);
-    let query = request.query().raw();
+    rewritten_target_of(request.head(), rewrite, paths)
+}
+
+/// As above, of any request.
+fn rewritten_target_of(head: &RequestHead<'_>, rewrite: Option<&str>, paths: &[String]) -> Vec<u8> {
+    let mut target = rewritten_path(head.path(), rewrite, paths);
+    let query = head.query().raw();
     if !query.is_empty() {
         target.push(b'?');
         target.extend_from_slice(query);
@@ -135,7 +171,7 @@ fn rewritten_path(path: Path<'_>, rewrite: Option<&str>, paths: &[String]) -> Ve
 }
 
 impl RelaySettings {
-    fn balance_key(&self, connect: &ConnectRequest<'_>, request: &UpgradeRequest<'_, '_>) -> u64 {
+    fn balance_key(&self, connect: &ConnectRequest<'_>, request: &RequestHead<'_>) -> u64 {
         let by_request = match &self.balance_by {
             BalanceBy::Address => None,
             BalanceBy::Cookie(name) => cookie(request, name),
@@ -152,8 +188,8 @@ impl RelaySettings {
 }
 
 /// The value of the first cookie with this name (RFC 6265 §4.2.1).
-fn cookie<'h>(request: &UpgradeRequest<'h, '_>, name: &str) -> Option<&'h [u8]> {
-    let values = request.head().header_values("Cookie");
+fn cookie<'h>(request: &RequestHead<'h>, name: &str) -> Option<&'h [u8]> {
+    let values = request.header_values("Cookie");
     let mut pairs = values.flat_map(|value| value.split(|byte| *byte == b';'));
     pairs.find_map(|pair| {
         let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;

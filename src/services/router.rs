@@ -252,7 +252,8 @@ impl Router {
     }
 
     /// Finds what serves `path` at `host`. Routes with the most specific host come first; of those a page
-    /// does unless the request wants an upgrade.
+    /// does unless the request wants an upgrade, or goes to a backend by a path that is more specific than
+    /// that of the page.
     pub(crate) fn find(
         &mut self,
         host: Option<Authority<'_>>,
@@ -270,7 +271,9 @@ impl Router {
             (None, None) => return Found::Nothing,
             (Some(_), None) => true,
             (None, Some(_)) => false,
-            (Some(socket), Some(page)) if socket.host == page.host => wants_upgrade,
+            (Some(socket), Some(page)) if socket.host == page.host => {
+                wants_upgrade || self.takes_plain(socket.index) && socket.path > page.path
+            }
             (Some(socket), Some(page)) => socket.host > page.host,
         };
         match (socket, page) {
@@ -283,6 +286,12 @@ impl Router {
                 .map_or(Found::Nothing, |own| Found::Page(own.page.as_mut())),
             (_, None) => Found::Nothing,
         }
+    }
+
+    /// Whether the WebSocket route at this position takes requests that upgrade nothing.
+    fn takes_plain(&self, position: usize) -> bool {
+        let number = self.order.get(position).and_then(|number| self.get(*number));
+        number.is_some_and(|own| own.options.http.is_some())
     }
 
     /// Calls [`Service::on_start`] of each service, with the sender for its number, and begins the ticks

@@ -31,6 +31,8 @@
 //! | `events_api` | what backends ask of the gateway: publications, keys, connections |
 //! | `gateway_style` | backends as behind API Gateway, and boto3 |
 //! | `grip` | backends by the libraries of GRIP, in Python and Node |
+//! | `plain_http` | requests that upgrade nothing, on their way to backends of other makers |
+//! | `smuggling` | bytes that a gateway and a backend might read as different requests |
 //! | `relay` | backends in Python, Node and Rust behind the gateway, killed, moved and reloaded |
 //! | `relayed_libraries` | Socket.IO, graphql-ws, FastAPI and Channels through relays, both their ends |
 //! | `reload` | the configuration, read again on SIGHUP |
@@ -64,6 +66,7 @@ mod redis_server;
 mod relay_backend;
 #[path = "../support/skip.rs"]
 mod skip;
+mod smuggling;
 mod socket;
 mod tls_client;
 mod wait;
@@ -92,6 +95,7 @@ mod clients;
 mod coming_from;
 mod compression;
 mod echo;
+mod plain_http;
 mod proxied;
 mod proxies;
 mod tls;

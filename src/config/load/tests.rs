@@ -348,7 +348,7 @@ fn unknown_keys_suggest_the_right_one_at_every_level() {
         (
             "[timeouts]\nfoo = { a = 1 }",
             "timeouts.foo: unknown key; [timeouts] takes handshake_ms, refuse_ms, ping_idle_ms, \
-             pong_ms, message_grace_ms, write_stall_ms, close_ms, half_close_ms, age_ms, drain_grace_ms, drain_ms, \
+             pong_ms, message_grace_ms, write_stall_ms, close_ms, half_close_ms, http_idle_ms, age_ms, drain_grace_ms, drain_ms, \
              handover_ms, pool_idle_ms, accept_pause_ms",
         ),
     ]);

@@ -1,8 +1,9 @@
 //! How requests are passed on to the servers of an upstream.
 
 use crate::config::declare::keys;
-use crate::config::rule::Rule;
+use crate::config::rule::{Rule, integer};
 use crate::config::word::{one_of, words};
+use crate::effects::HttpOptions;
 
 keys! {
     /// The options of services that pass requests on: `events` and `relay`.
@@ -52,6 +53,41 @@ keys! {
             rule: one_of::<RelayMode>(),
             reload: true,
         }
+        /// Whether requests that ask for no upgrade go to the upstream as well.
+        pub http: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+            reached: "With `false` such a request gets 426.",
+        }
+        /// Bytes of the body of such a request; 0 for any number.
+        pub body_bytes_max: u64 {
+            default: 16 << 20,
+            rule: integer(0, BODY_BYTES_MAX),
+            needs: Self::takes_plain => "http is false",
+            reload: true,
+            reached: "The request is refused with 413.",
+        }
+        /// Without a byte of the reply to such a request.
+        pub response_ms: u64 {
+            default: 60_000,
+            rule: integer(10, DAY_MS),
+            needs: Self::takes_plain => "http is false",
+            reload: true,
+            reached: "Before the reply the client gets 504, and later the connection is closed.",
+        }
+    }
+}
+
+impl RelayOptions {
+    fn takes_plain(&self) -> bool {
+        self.http
+    }
+
+    /// How requests that upgrade nothing are passed on, if they are.
+    pub fn http_options(&self) -> Option<HttpOptions> {
+        let (body_bytes_max, response_ms) = (self.body_bytes_max, self.response_ms);
+        self.http.then_some(HttpOptions { body_bytes_max, response_ms })
     }
 }
 
@@ -79,3 +115,7 @@ pub enum RelayMode {
 }
 
 words! { RelayMode: "bytes" = Bytes, "frames" = Frames }
+
+/// A tebibyte.
+const BODY_BYTES_MAX: u64 = 1 << 40;
+const DAY_MS: u64 = 86_400_000;

@@ -139,8 +139,13 @@ fn check_connection<S>(own: &Connections<S>, key: ConnKey, conn: &Conn<S>) -> Re
     }
     hold!(!flags.has(Flags::REARM), "a deadline that came nearer is filed", key, conn);
     let next_tick = Tick(own.turn.tick.0 + 1);
-    let waits_for_backend = conn.protocol == Protocol::Relay && phase == Phase::Handshake;
-    let has_no_pings = !conn.protocol.has_frames() && phase == Phase::Open || waits_for_backend;
+    let waits_for_backend =
+        matches!(conn.protocol, Protocol::Exchange | Protocol::Relay) && phase == Phase::Handshake;
+    // One of two has a deadline, or both wait for a third.
+    let exchanges = phase == Phase::Exchanging
+        || phase == Phase::Reaching && conn.protocol == Protocol::ExchangeBackend;
+    let has_no_pings =
+        !conn.protocol.has_frames() && phase == Phase::Open || waits_for_backend || exchanges;
     let due = own.deadlines().of(key, conn);
     let in_wheel = due.map_or(has_no_pings, |due| {
         conn.timer.is_filed() && conn.timer.due() <= due.max(next_tick)

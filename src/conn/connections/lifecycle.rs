@@ -77,7 +77,7 @@ impl<S: Transport> Connections<S> {
         // Who waits for a backend has been decided on.
         let waits = |at: &Active<'_, S>| {
             at.conn.flags.has(Flags::UNDECIDED)
-                && at.conn.protocol != Protocol::Relay
+                && !matches!(at.conn.protocol, Protocol::Exchange | Protocol::Relay)
                 && at.cold.asked_identity(at.conn.cold).is_none()
         };
         let Some(mut at) = self.at(key).filter(waits) else {
@@ -116,6 +116,7 @@ impl<S: Transport> Connections<S> {
             let outcome = at.refuse_draining(false);
             return self.act(key, outcome);
         }
+        let listener = at.cold.asked_listener(at.conn.cold).unwrap_or_default();
         if let Err(outcome) = at.settle_identity(outcome) {
             return self.act(key, outcome);
         }
@@ -125,7 +126,7 @@ impl<S: Transport> Connections<S> {
             self.proceed(key, outcome);
             return self.apply_effects();
         }
-        self.answer_again(key, Decision::Identified);
+        self.answer_again(key, Decision::Identified { listener });
     }
 
     /// Answers a request that waited for a decision.
@@ -168,6 +169,16 @@ impl<S: Transport> Connections<S> {
                     told += 1;
                     let code = Some(CloseCode::GOING_AWAY);
                     self.write_close(key, code, "shutting down");
+                    self.finish(key, CloseReason::Drained);
+                }
+                // It ends with its client's, behind the reply that is under way.
+                Phase::Exchanging if at.conn.protocol.is_backend() => {}
+                Phase::Exchanging => {
+                    told += 1;
+                    self.end_after_exchange(key);
+                }
+                Phase::Handshake if at.conn.protocol == Protocol::HttpNext => {
+                    told += 1;
                     self.finish(key, CloseReason::Drained);
                 }
                 Phase::Handshake if spares_handshakes => has_skipped = true,
@@ -213,7 +224,7 @@ impl<S: Transport> Connections<S> {
         let Some(protocol) = self.table.get(key).map(|conn| conn.protocol) else { return };
         let cork = self.output.outgoing().cork();
         match protocol {
-            Protocol::FrameRelay | Protocol::Http | Protocol::WebSocket => {
+            Protocol::FrameRelay | Protocol::Http | Protocol::HttpNext | Protocol::WebSocket => {
                 encode_close(code, reason, cork);
             }
             Protocol::FrameBackend => {
@@ -224,8 +235,13 @@ impl<S: Transport> Connections<S> {
                 mask_control_frame(cork, frame_at, mask_key);
             }
             Protocol::Line if code.is_some() => write_line(reason.as_bytes(), cork),
-            // The ends of a relay of bytes are those of its sockets.
-            Protocol::Backend | Protocol::Line | Protocol::Proxied(_) | Protocol::Relay => {}
+            // The ends of a relay of bytes, and of plain HTTP, are those of its sockets.
+            Protocol::Backend
+            | Protocol::Exchange
+            | Protocol::ExchangeBackend
+            | Protocol::Line
+            | Protocol::Proxied(_)
+            | Protocol::Relay => {}
         }
     }
 
@@ -248,6 +264,7 @@ impl<S: Transport> Connections<S> {
                 self.act(key, outcome);
             }
             Phase::Reaching => self.abort(key, CloseReason::Overload),
+            Phase::Exchanging => self.exchange_overloaded(key),
             Phase::Closing | Phase::Dead | Phase::Lingering => {}
         }
     }
@@ -326,7 +343,7 @@ impl<S: Transport> Connections<S> {
                     (CloseCode::TRY_AGAIN_LATER, "memory is short, and it held most");
                 self.fail(key, code, text, CloseReason::Evicted);
             }
-            Some(Phase::Handshake | Phase::Refusing) => self.overloaded(key),
+            Some(Phase::Exchanging | Phase::Handshake | Phase::Refusing) => self.overloaded(key),
             Some(Phase::Reaching | Phase::Closing | Phase::Lingering | Phase::Dead) => {
                 self.abort(key, CloseReason::Evicted);
             }
@@ -484,6 +501,11 @@ impl<S: Transport> Connections<S> {
         conn.flags.set(Flags::INPUT_ENDED);
         conn.flags.clear(Flags::INPUT_PENDING);
         match conn.state.phase() {
+            // It has asked all that it wanted to know.
+            Phase::Handshake if conn.protocol == Protocol::HttpNext => {
+                self.finish(key, CloseReason::Gone);
+            }
+            Phase::Exchanging => self.abort(key, CloseReason::Gone),
             Phase::Handshake | Phase::Refusing => {
                 self.turn.counters.handshakes_abandoned.add(1);
                 self.abort(key, CloseReason::Gone);
@@ -622,7 +644,7 @@ impl<S: Transport> Connections<S> {
 
     /// Tells the access log that a connection ends. It may be open still: its service knows it.
     #[inline(never)]
-    fn tell_access(&mut self, key: ConnKey, reason: CloseReason) {
+    pub(super) fn tell_access(&mut self, key: ConnKey, reason: CloseReason) {
         let Some(conn) = self.table.get(key) else { return };
         let was_open = conn.state.is_open();
         let route = if was_open { Some(conn.route) } else { self.cold.target_route(conn.cold) };
@@ -655,16 +677,21 @@ impl<S: Transport> Connections<S> {
             conn.link = SlotRef::NONE;
         }
         let Some(partner) = partner else { return };
-        let is_waiting = self.table.get(partner).is_some_and(|conn| conn.state.is_handshake());
+        let has_reply = self.cold.relays().exchange(link).is_some_and(|own| own.has_reply());
+        let is_waiting = self.table.get(partner).is_some_and(|conn| {
+            conn.state.is_handshake() || conn.state.phase() == Phase::Exchanging && !has_reply
+        });
         let relays = self.cold.relays_mut();
         match protocol {
-            Protocol::Backend if is_waiting => relays.want(partner),
+            Protocol::Backend | Protocol::ExchangeBackend if is_waiting => relays.want(partner),
             // Not what ended the backend's own connection: the client has done nothing.
-            Protocol::Backend | Protocol::FrameBackend => {
+            Protocol::Backend | Protocol::ExchangeBackend | Protocol::FrameBackend => {
                 relays.note_parted(partner, CloseReason::Backend);
             }
-            Protocol::FrameRelay
+            Protocol::Exchange
+            | Protocol::FrameRelay
             | Protocol::Http
+            | Protocol::HttpNext
             | Protocol::Line
             | Protocol::Proxied(_)
             | Protocol::Relay
@@ -693,7 +720,7 @@ impl<S: Transport> Connections<S> {
             let is_at_rest = conn.is_flushed() && !conn.flags.has(Flags::INPUT_PENDING);
             match conn.state.phase() {
                 Phase::Open if !is_at_rest => self.finish(key, reason),
-                Phase::Open | Phase::Reaching => self.abort(key, reason),
+                Phase::Exchanging | Phase::Open | Phase::Reaching => self.abort(key, reason),
                 Phase::Handshake
                 | Phase::Refusing
                 | Phase::Closing
@@ -723,7 +750,15 @@ impl<S: Transport> Connections<S> {
 
     /// What has come from one end of a relay goes to the other; before it is open, it is the reply.
     pub(super) fn forward(&mut self, key: ConnKey, buffer: &mut ReadBuffer) {
-        let phase = self.table.get(key).map(|conn| conn.state.phase());
+        let (phase, protocol) = match self.table.get(key) {
+            Some(conn) => (Some(conn.state.phase()), Some(conn.protocol)),
+            None => (None, None),
+        };
+        match protocol {
+            Some(Protocol::Exchange) => return self.forward_request(key, buffer),
+            Some(Protocol::ExchangeBackend) => return self.forward_reply(key, buffer),
+            Some(_) | None => {}
+        }
         if phase == Some(Phase::Reaching) && !self.take_reply(key, buffer) {
             return;
         }
@@ -985,6 +1020,7 @@ impl<S: Transport> Connections<S> {
             Phase::Handshake | Phase::Closing
                 if conn.flags.has(Flags::QUEUED) && self.cold.is_handshaking(conn.cold) => {}
             Phase::Open
+            | Phase::Exchanging
             | Phase::Handshake
             | Phase::Reaching
             | Phase::Closing
@@ -1060,6 +1096,15 @@ impl<S: Transport> Connections<S> {
         match at.conn.state.phase() {
             // More of its request lies there to be read; a head is short, so this ends.
             Phase::Handshake if at.conn.flags.has(Flags::QUEUED) => {}
+            Phase::Handshake if at.conn.protocol == Protocol::HttpNext && is_stalled => {
+                self.abort(key, CloseReason::Stalled);
+            }
+            // It has been at rest for long enough.
+            Phase::Handshake if at.conn.protocol == Protocol::HttpNext => {
+                self.finish(key, CloseReason::Gone);
+            }
+            Phase::Exchanging if at.conn.flags.has(Flags::QUEUED) => {}
+            Phase::Exchanging => self.exchange_due(key, is_stalled),
             Phase::Handshake => {
                 self.turn.counters.handshakes_timed_out.add(1);
                 self.turn.note_failed_handshake(key);
@@ -1179,7 +1224,21 @@ impl<S: Transport> Connections<S> {
                 let abort = self.relay().flushed(key);
                 self.abort_relay(abort);
             }
-            (_, Phase::Reaching) => self.relay().connected(key),
+            (_, Phase::Reaching) => {
+                if let Some(client) = self.relay().connected(key) {
+                    self.begin_exchange(client);
+                }
+            }
+            (_, Phase::Exchanging) => {
+                let partner = self.relay().partner(key);
+                self.relay().exchange_flushed(key);
+                partner.into_iter().for_each(|partner| self.arm_if_asked(partner));
+            }
+            (Flush::All, Phase::Handshake) if conn.protocol == Protocol::HttpNext => {
+                // The time without a request begins when the client has all of the reply.
+                conn.seen = self.turn.tick;
+                conn.rearm();
+            }
             _ => {}
         }
         self.arm_if_asked(key);

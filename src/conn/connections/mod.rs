@@ -4,6 +4,7 @@
 //! loops ask for.
 
 mod effects;
+mod exchange;
 #[cfg(any(test, feature = "sim"))]
 mod invariants;
 mod lifecycle;
@@ -35,8 +36,8 @@ use crate::conn::services::Services;
 use crate::conn::settings::ConnSettings;
 #[cfg(any(test, feature = "sim"))]
 use crate::conn::simulated::Simulated;
-use crate::conn::slot::{AwaitedHeader, Protocol};
-use crate::conn::state::State;
+use crate::conn::slot::{AwaitedHeader, Conn, Protocol};
+use crate::conn::state::{Phase as ConnPhase, State};
 use crate::conn::table::Table;
 use crate::conn::traces::Traces;
 use crate::conn::turn::Turn;
@@ -443,9 +444,12 @@ impl<S: Transport> Connections<S> {
             conn.protocol = match conn.protocol {
                 Protocol::Proxied(awaited) => Protocol::Proxied(awaited.before_lines()),
                 Protocol::Backend
+                | Protocol::Exchange
+                | Protocol::ExchangeBackend
                 | Protocol::FrameBackend
                 | Protocol::FrameRelay
                 | Protocol::Http
+                | Protocol::HttpNext
                 | Protocol::Line
                 | Protocol::Relay
                 | Protocol::WebSocket => Protocol::Line,
@@ -502,9 +506,10 @@ impl<S: Transport> Connections<S> {
         self.end_parted();
         loop {
             let client = self.cold.relays_mut().next_wanted()?;
-            let Some(conn) = self.table.get(client).filter(|conn| conn.state.is_handshake()) else {
-                continue;
+            let waits = |conn: &&Conn<S>| {
+                conn.state.is_handshake() || conn.state.phase() == ConnPhase::Exchanging
             };
+            let Some(conn) = self.table.get(client).filter(waits) else { continue };
             let link = conn.link;
             self.turn.work.charge(prices::EFFECT);
             let next = self.cold.relays_mut().next(link, self.turn.now, &self.turn.counters);
@@ -530,9 +535,13 @@ impl<S: Transport> Connections<S> {
     pub fn handle_connecting(&mut self, order: ConnectOrder, socket: S) -> ConnKey {
         let ConnectOrder { client, tls, .. } = order;
         let (state, tick) = (State::outbound(), self.turn.tick);
-        let key = self.table.insert(socket, state, Protocol::Backend, tick);
         let of_client = self.table.get(client).map(|conn| (conn.link, conn.route));
         let (link, route) = of_client.unwrap_or_default();
+        let protocol = match self.cold.relays().exchange(link) {
+            Some(_) => Protocol::ExchangeBackend,
+            None => Protocol::Backend,
+        };
+        let key = self.table.insert(socket, state, protocol, tick);
         self.cold.relays_mut().set_backend(link, key);
         let Some(conn) = self.table.get_mut(key) else { return key };
         (conn.link, conn.route) = (link, route);
@@ -606,9 +615,11 @@ impl<S: Transport> Connections<S> {
         at.conn.flags.set(Flags::INPUT_PENDING);
         if ending {
             at.conn.flags.set(Flags::INPUT_ENDING);
-            if at.conn.flags.has(Flags::UNDECIDED) && at.conn.protocol != Protocol::Line {
-                // The client that was to be let in is gone. Of line clients the lines before the
-                // end count.
+            // Of line clients the lines before the end count, and a client that has said all of its request
+            // may wait for the reply.
+            let may_end = matches!(at.conn.protocol, Protocol::Exchange | Protocol::Line);
+            if at.conn.flags.has(Flags::UNDECIDED) && !may_end {
+                // The client that was to be let in is gone.
                 self.turn.counters.handshakes_abandoned.add(1);
                 return self.abort(key, CloseReason::Gone);
             }

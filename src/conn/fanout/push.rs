@@ -237,9 +237,12 @@ impl<'p> Pusher<'p> {
         let framing_bytes = match conn.protocol {
             Protocol::Line => 1,
             Protocol::Backend
+            | Protocol::Exchange
+            | Protocol::ExchangeBackend
             | Protocol::FrameBackend
             | Protocol::FrameRelay
             | Protocol::Http
+            | Protocol::HttpNext
             | Protocol::Proxied(_)
             | Protocol::Relay
             | Protocol::WebSocket => server_header_bytes(encoding.frame_bytes),

@@ -45,7 +45,9 @@ impl<S: Transport> Active<'_, S> {
                 let limits = HeadLimits { bytes_max, lines_max };
                 let outcome = self.answer(parse_head_within(&arrived[..end], limits));
                 // A relay has a request of its own: what follows the head is for the backend.
-                if !self.conn.flags.has(Flags::UNDECIDED) || self.conn.protocol == Protocol::Relay {
+                let is_for_backend =
+                    matches!(self.conn.protocol, Protocol::Exchange | Protocol::Relay);
+                if !self.conn.flags.has(Flags::UNDECIDED) || is_for_backend {
                     buffer.progress = Progress::starting_at(end);
                 }
                 outcome
@@ -100,15 +102,10 @@ impl<S: Transport> Active<'_, S> {
         let link = self.conn.cold;
         // It belongs to the service that has decided, wherever the path leads after a reload.
         if self.services.has_decision() {
-            let route = self.conn.route;
-            self.cold.note_target(link, || AccessTarget::Route(route));
-            return self.upgrade(&head, route);
+            return self.ask_route(&head, self.conn.route);
         }
         match self.services.router().find(head.host(), head.path(), wants_upgrade(&head)) {
-            Found::Socket(route) => {
-                self.cold.note_target(link, || AccessTarget::Route(route));
-                self.upgrade(&head, route)
-            }
+            Found::Socket(route) => self.ask_route(&head, route),
             Found::Page(page) => {
                 self.cold.note_target(link, || AccessTarget::path(head.path().raw()));
                 if head.method() == Method::Other {
@@ -140,6 +137,15 @@ impl<S: Transport> Active<'_, S> {
         let rule = self.turn.settings.hosts.get(listener);
         // One that was decided on has passed, and its slot has the number of its route since.
         self.services.has_decision() || rule.is_none_or(|rule| rule.permits(head.host()))
+    }
+
+    /// The request leads to this route.
+    fn ask_route(&mut self, head: &RequestHead<'_>, route: u8) -> Option<Outcome> {
+        self.cold.note_target(self.conn.cold, || AccessTarget::Route(route));
+        match self.services.http_options(route) {
+            Some(options) if !wants_upgrade(head) => self.exchange(head, route, options),
+            Some(_) | None => self.upgrade(head, route),
+        }
     }
 
     fn upgrade(&mut self, head: &RequestHead<'_>, route: u8) -> Option<Outcome> {
@@ -211,7 +217,7 @@ impl<S: Transport> Active<'_, S> {
             Ok(Admission::Relay(backend)) => {
                 let allowed = own.options.deflate.filter(|_| backend.mode == RelayMode::Frames);
                 let deflate = allowed.and_then(|allowed| request.deflate(allowed.context_bits));
-                self.begin_relay(route, BackendRequest { deflate, ..backend })
+                self.begin_relay((self.conn.route, route), BackendRequest { deflate, ..backend })
             }
             Err(rejection) => Some(self.reject_by_service(&rejection)),
         }
@@ -229,7 +235,7 @@ impl<S: Transport> Active<'_, S> {
     ) -> Result<Option<Result<Accept, Rejection>>, Option<Outcome>> {
         match self.services.take_decision() {
             Some(Decision::Service(decision)) => return Ok(Some(decision)),
-            Some(Decision::Identified) => return Ok(None),
+            Some(Decision::Identified { .. }) => return Ok(None),
             None if !self.services.asks_identity(route) => return Ok(None),
             None => {}
         }
@@ -245,11 +251,16 @@ impl<S: Transport> Active<'_, S> {
     }
 
     /// A backend is to answer the request: the driver begins a connection at the end of the turn.
-    fn begin_relay(&mut self, route: u8, backend: BackendRequest) -> Option<Outcome> {
-        match self.cold.relays_mut().begin(self.key, backend, &mut self.turn.memory) {
+    pub(super) fn begin_relay(
+        &mut self,
+        (listener, route): (u8, u8),
+        backend: BackendRequest,
+    ) -> Option<Outcome> {
+        let is_plain = backend.plain.is_some();
+        match self.cold.relays_mut().begin(self.key, listener, backend, &mut self.turn.memory) {
             Ok(link) => {
                 self.conn.link = link;
-                self.conn.protocol = Protocol::Relay;
+                self.conn.protocol = if is_plain { Protocol::Exchange } else { Protocol::Relay };
                 self.wait_for_decision(route);
                 None
             }
@@ -271,7 +282,9 @@ impl<S: Transport> Active<'_, S> {
     pub(in crate::conn) fn refuse_relay(&mut self, failure: Failure) -> Outcome {
         failure.counter(&self.turn.counters).add(1);
         let rejection = failure.rejection(self.turn.settings.retry_after_s);
-        self.reject(&rejection, false)
+        let exchange = self.cold.relays().exchange(self.conn.link);
+        let head_only = exchange.is_some_and(|own| own.terms.request.is_head);
+        self.reject(&rejection, head_only)
     }
 
     /// The request stays where it is, in the partial-read buffer that it will be given, until its
@@ -322,7 +335,7 @@ impl<S: Transport> Active<'_, S> {
         self.reject(&Rejection::unavailable(self.turn.settings.retry_after_s, text), head_only)
     }
 
-    pub(super) fn reject(&mut self, rejection: &Rejection, head_only: bool) -> Outcome {
+    pub(in crate::conn) fn reject(&mut self, rejection: &Rejection, head_only: bool) -> Outcome {
         if let Protocol::Proxied(_) = self.conn.protocol {
             // Only its proxy is there, which expects no words before it has said who asks.
             return Outcome::Abort(CloseReason::Gone);
@@ -358,10 +371,13 @@ fn is_failed_handshake(status: Status) -> bool {
         | Status::PermanentRedirect
         | Status::NotFound
         | Status::MethodNotAllowed
+        | Status::LengthRequired
+        | Status::ContentTooLarge
         | Status::MisdirectedRequest
         | Status::UpgradeRequired
         | Status::TooManyRequests
         | Status::InternalServerError
+        | Status::NotImplemented
         | Status::BadGateway
         | Status::ServiceUnavailable
         | Status::GatewayTimeout
@@ -381,10 +397,13 @@ fn refused_upgrade(status: Status, counters: &Counters) -> &Counter {
         | Status::BadRequest
         | Status::Unauthorized
         | Status::NotFound
+        | Status::LengthRequired
+        | Status::ContentTooLarge
         | Status::MisdirectedRequest
         | Status::TooManyRequests
         | Status::HeaderFieldsTooLarge
         | Status::InternalServerError
+        | Status::NotImplemented
         | Status::BadGateway
         | Status::ServiceUnavailable
         | Status::GatewayTimeout

@@ -62,7 +62,8 @@ impl<S: Transport> Active<'_, S> {
         }
     }
 
-    fn identify(&mut self, head: Option<&RequestHead<'_>>, route: u8) -> Identified {
+    /// Asks the identities of a route who has sent a request, or who a client of lines is.
+    pub(super) fn identify(&mut self, head: Option<&RequestHead<'_>>, route: u8) -> Identified {
         let peer = self.peer();
         self.turn.work.charge(prices::ADDRESS);
         let socket_address = stream::peer_address(&self.conn.socket);
@@ -101,8 +102,10 @@ impl<S: Transport> Active<'_, S> {
     /// The check that was asked answers later; when the peer leaves before, it is to be told.
     fn wait_for_identity(&mut self, check: &Arc<dyn IdentityCheck>) -> Identified {
         let peer = self.peer();
+        // Before the request has named its route, the number is that of the listener.
+        let asked = (Arc::clone(check), self.conn.route);
         let (link, memory) = (&mut self.conn.cold, &mut self.turn.memory);
-        match self.cold.ask_identity(link, Arc::clone(check), memory) {
+        match self.cold.ask_identity(link, asked, memory) {
             Ok(()) => Identified::Waiting,
             Err(OverBudget) => {
                 check.cancel(peer);

@@ -3,10 +3,11 @@
 //! unfinished is kept.
 //!
 //! [`Input`] owns the buffers. The steps below belong to one [`Active`] connection; [`handshake`]
-//! answers requests, [`identify`] asks who sends them, [`decode`] takes frames, [`line`](mod@line) takes
+//! answers requests, [`exchange`] those that upgrade nothing, [`identify`] asks who sends them, [`decode`] takes frames, [`line`](mod@line) takes
 //! lines, [`inflate`] what came compressed, and [`proxied`] what proxies say of their clients.
 
 mod decode;
+mod exchange;
 mod foreign;
 mod handshake;
 mod identify;
@@ -167,7 +168,7 @@ impl<S: Transport> Active<'_, S> {
                     return self.receive_proxy_header(awaited);
                 }
             }
-            Phase::Open | Phase::Reaching => {}
+            Phase::Exchanging | Phase::Open | Phase::Reaching => {}
         }
         let has_undecoded = flags.has(Flags::UNDECODED);
         if flags.is_paused() || !(has_undecoded || flags.has(Flags::INPUT_PENDING)) {
@@ -254,19 +255,24 @@ impl<S: Transport> Active<'_, S> {
     /// Something has come before the connection is open: of a request, or of a backend's reply.
     #[inline(never)]
     fn receive_first(&mut self, buffer: &mut ReadBuffer) -> Option<Outcome> {
-        if self.conn.state.phase() == Phase::Reaching {
+        if matches!(self.conn.state.phase(), Phase::Exchanging | Phase::Reaching) {
             return Some(Outcome::Forward);
+        }
+        if self.conn.protocol == Protocol::HttpNext {
+            self.begin_next_request(buffer);
         }
         self.receive_head(buffer)
     }
 
     /// The peer has ended its half.
     fn end_input(&mut self, mut buffer: ReadBuffer, clean: bool) -> Step {
-        if self.conn.state.phase() == Phase::Reaching {
-            if self.cold.is_handshaking(self.conn.cold) {
-                // It was never reached.
-                return act_and_keep(buffer, Outcome::Abort(CloseReason::Gone), Source::Drained);
-            }
+        let phase = self.conn.state.phase();
+        if phase == Phase::Reaching && self.cold.is_handshaking(self.conn.cold) {
+            // It was never reached.
+            return act_and_keep(buffer, Outcome::Abort(CloseReason::Gone), Source::Drained);
+        }
+        let is_reply = phase == Phase::Exchanging && self.conn.protocol.is_backend();
+        if phase == Phase::Reaching || is_reply && clean {
             // Where a reply has no length, this is its end.
             self.conn.flags.set(Flags::INPUT_ENDED);
             self.conn.flags.clear(Flags::INPUT_PENDING);
@@ -499,8 +505,12 @@ impl<S: Transport> Active<'_, S> {
                     let has_more = buffer.kept_bytes() > 0 || self.conn.flags.has(Flags::INFLATING);
                     return has_more.then_some(Outcome::Forward);
                 }
-                // Before the request nothing is a message.
-                Protocol::Http | Protocol::Proxied(_) => return None,
+                // Of a request nothing is a message.
+                Protocol::Exchange
+                | Protocol::ExchangeBackend
+                | Protocol::Http
+                | Protocol::HttpNext
+                | Protocol::Proxied(_) => return None,
             };
             // Before any outcome is given: segments in place refer to this buffer, and the effects
             // of the messages must not overtake the replies to them.
@@ -540,7 +550,9 @@ impl<S: Transport> Active<'_, S> {
         // Nothing is decoded any more once it ends, so an unfinished message is dropped with its
         // buffer.
         let unfinished = match self.conn.state.phase() {
-            Phase::Handshake | Phase::Reaching | Phase::Refusing => Some(pool::Unfinished::Head),
+            Phase::Exchanging | Phase::Handshake | Phase::Reaching | Phase::Refusing => {
+                Some(pool::Unfinished::Head)
+            }
             Phase::Open if self.conn.protocol.passes_frames() => Some(pool::Unfinished::Forwarded),
             Phase::Open => Some(pool::Unfinished::Message),
             Phase::Closing | Phase::Lingering | Phase::Dead => None,

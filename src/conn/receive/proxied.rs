@@ -235,6 +235,19 @@ impl<S: Transport> Active<'_, S> {
         peer.map(|peer| peer.ip().to_canonical())
     }
 
+    /// The next request on the connection says anew for whom its proxy speaks; `false` where what was known
+    /// before this one has said so is lost, as a header of the PROXY protocol had said it.
+    pub(in crate::conn) fn forget_client(&mut self) -> bool {
+        if self.cold.naming(self.conn.cold) != Naming::Request {
+            return true;
+        }
+        self.turn.work.charge(prices::ADDRESS);
+        let trusted = &self.turn.settings.proxies.trusted;
+        let peer = stream::peer_address(&self.conn.socket);
+        let proxy = peer.filter(|peer| trusted.contains(peer.ip()));
+        proxy.is_some_and(|proxy| self.set_client(proxy, Naming::Socket).is_ok())
+    }
+
     /// The connection is that of `client`, whom its proxy has named.
     fn set_client(&mut self, client: SocketAddr, naming: Naming) -> Result<(), OverBudget> {
         log::debug!(connection:% = self.peer(); "for {client}, as its proxy says");

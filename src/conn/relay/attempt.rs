@@ -177,16 +177,21 @@ impl RelayRecords {
 
 impl<S: Transport> Relay<'_, S> {
     /// The queue of a connection that is being made was written to: it stands, and the time for the
-    /// reply begins.
-    pub(in crate::conn) fn connected(&mut self, key: ConnKey) {
+    /// reply begins. Gives the client whose request is out and upgrades nothing: its body can follow.
+    pub(in crate::conn) fn connected(&mut self, key: ConnKey) -> Option<ConnKey> {
         let now = self.turn.now;
-        let Some(conn) = self.table.get_mut(key) else { return };
+        let conn = self.table.get_mut(key)?;
         let (link, waiting_bytes) = (conn.link, conn.queue.bytes());
         let records = self.cold.relays_mut();
+        if records.attempt(link).is_some_and(|own| own.is_sent && own.exchange.is_some()) {
+            self.request_flushed(key);
+            return None;
+        }
         if waiting_bytes >= records.head(link).len() {
             // An event without a reason.
-            return;
+            return None;
         }
+        let mut follows = false;
         if let Some(attempt) = records.attempt_mut(link) {
             if !attempt.is_reached
                 && let Some(server) = attempt.tried.last()
@@ -195,10 +200,17 @@ impl<S: Transport> Relay<'_, S> {
             }
             attempt.is_reached = true;
             if waiting_bytes == 0 {
-                attempt.due = now.plus(attempt.request.upstream.set().settings().reply_ms).tick();
+                let reply_ms = match &attempt.exchange {
+                    Some(exchange) => exchange.terms.options.response_ms,
+                    None => attempt.request.upstream.set().settings().reply_ms,
+                };
+                attempt.due = now.plus(reply_ms).tick();
+                follows = attempt.exchange.is_some();
+                attempt.is_sent |= follows;
             }
         }
         conn.rearm();
+        if follows { self.partner(key) } else { None }
     }
 
     /// A connection to a backend has come to nothing before the reply. Called before its queue is
@@ -209,14 +221,16 @@ impl<S: Transport> Relay<'_, S> {
         let fault = self.cold.server_fault(conn.cold);
         let records = self.cold.relays_mut();
         if let Some(attempt) = records.attempt_mut(link) {
-            attempt.is_sent = waiting_bytes < attempt.request.head.len();
+            // What waits may be of the body, behind a head that is out.
+            attempt.is_sent |= waiting_bytes < attempt.request.head.len();
         }
+        let is_out = records.attempt(link).is_some_and(|own| own.is_sent && own.exchange.is_some());
         let lost = match fault {
             Some(ServerFault::NoMemory) => Lost::Exhausted,
             Some(fault) if fault.is_of_certificate() => Lost::Certificate,
             Some(_) => Lost::Tls,
             // A connection that took all of it is cut without a reply.
-            None if waiting_bytes == 0 => Lost::NoReply,
+            None if waiting_bytes == 0 || is_out => Lost::NoReply,
             None => Lost::Failed,
         };
         if let (Some(fault), Some(server)) = (fault, records.server(link)) {
@@ -228,8 +242,11 @@ impl<S: Transport> Relay<'_, S> {
     /// The deadline of a connection that is being made, or of the reply, has passed.
     pub(in crate::conn) fn timed_out(&mut self, key: ConnKey) {
         let Some(conn) = self.table.get(key) else { return };
-        let lost = if conn.is_flushed() { Lost::ReplyTimeout } else { Lost::ConnectTimeout };
-        self.cold.relays_mut().note_lost(conn.link, lost);
+        let records = self.cold.relays_mut();
+        let is_out = records.attempt(conn.link).is_some_and(|own| own.is_sent);
+        let lost =
+            if conn.is_flushed() || is_out { Lost::ReplyTimeout } else { Lost::ConnectTimeout };
+        records.note_lost(conn.link, lost);
     }
 
     /// Reads what a backend has answered so far. The answer for the client is gathered in the output.
@@ -287,7 +304,7 @@ impl<S: Transport> Relay<'_, S> {
     }
 
     /// An operator learns from the log what is wrong with a backend; its clients learn that it is.
-    fn report(&mut self, link: SlotRef, fault: ReplyError) {
+    pub(super) fn report(&mut self, link: SlotRef, fault: ReplyError) {
         if let Some(server) = self.cold.relays().server(link) {
             log::warn!("backend {}: {fault}", server.address());
         }

@@ -7,6 +7,9 @@
 //!   backend      └──► Reaching ── connected ── reply ┘    Open ══ bytes ══► ends
 //! ```
 //!
+//! A request that upgrades nothing is answered in the same way: [`exchange`] passes on its body and that of
+//! the reply, and then the two part again.
+//!
 //! [`records`] says who belongs to whom, [`attempt`] is the way to the 101 or a refusal, and
 //! [`bytes`] and [`frames`] what happens after that, by the mode of the route. Two ends share one record while both are there; what is left
 //! for one to do when the other is gone waits in a list for the end of the turn, since the step
@@ -14,12 +17,15 @@
 
 mod attempt;
 mod bytes;
+mod exchange;
+mod exchange_state;
 mod frames;
 mod mask_keys;
 mod records;
 
 pub(super) use attempt::{Answered, Failure, Next, REPLY_BODY_BYTES, ServerRoute};
 pub(super) use bytes::{Abort, Relay};
+pub(super) use exchange::{Passed, ReplyStart};
 pub(super) use frames::Forwarding;
 pub(super) use mask_keys::MaskKeys;
 pub use records::ConnectOrder;

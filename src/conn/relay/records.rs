@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+use super::exchange_state::{Exchange, ReplyBody};
 use crate::effects::{BackendRequest, CloseReason};
 use crate::key::{ConnKey, SlotRef, slot_number};
 use crate::pool::{Buffers, Need, OverBudget};
@@ -43,6 +44,8 @@ struct RelayRecord {
 #[derive(Debug)]
 enum Pending {
     Attempt(Attempt),
+    /// A request that upgrades nothing, from the head of its reply on.
+    Exchange(Exchange),
     Message(ForwardedMessage),
 }
 
@@ -71,6 +74,8 @@ pub(crate) struct Attempt {
     pub(crate) is_sent: bool,
     /// How the last connection came to nothing, if it did.
     pub(crate) lost: Option<Lost>,
+    /// Of a request that upgrades nothing.
+    pub(crate) exchange: Option<Exchange>,
 }
 
 /// How an attempt came to nothing.
@@ -155,16 +160,19 @@ pub struct ConnectOrder {
 }
 
 impl RelayRecords {
-    /// A client's request waits for a backend: it is [wanted](Self::next_wanted) from now on.
+    /// A client's request waits for a backend: it is [wanted](Self::next_wanted) from now on. It has come
+    /// by the listener with this number.
     ///
     /// # Errors
     /// [`OverBudget`] if the pool has no room for it.
     pub(crate) fn begin(
         &mut self,
         client: ConnKey,
+        listener: u8,
         request: BackendRequest,
         memory: &mut Buffers,
     ) -> Result<SlotRef, OverBudget> {
+        let exchange = request.plain.map(|terms| Exchange::new(terms, listener));
         let attempt = Attempt {
             request,
             tried: Vec::new(),
@@ -173,6 +181,7 @@ impl RelayRecords {
             is_reached: false,
             is_sent: false,
             lost: None,
+            exchange,
         };
         memory.charge_for(Need::Head, RECORD_BYTES + attempt.bytes())?;
         let pending = Some(Box::new(Pending::Attempt(attempt)));
@@ -218,7 +227,7 @@ impl RelayRecords {
     pub(crate) fn attempt(&self, link: SlotRef) -> Option<&Attempt> {
         match self.get(link)?.pending.as_deref()? {
             Pending::Attempt(attempt) => Some(attempt),
-            Pending::Message(_) => None,
+            Pending::Exchange(_) | Pending::Message(_) => None,
         }
     }
 
@@ -226,7 +235,7 @@ impl RelayRecords {
     pub(super) fn attempt_mut(&mut self, link: SlotRef) -> Option<&mut Attempt> {
         match self.get_mut(link)?.pending.as_deref_mut()? {
             Pending::Attempt(attempt) => Some(attempt),
-            Pending::Message(_) => None,
+            Pending::Exchange(_) | Pending::Message(_) => None,
         }
     }
 
@@ -234,7 +243,7 @@ impl RelayRecords {
     pub(super) fn message(&self, link: SlotRef) -> ForwardedMessage {
         match self.get(link).and_then(|record| record.pending.as_deref()) {
             Some(Pending::Message(message)) => *message,
-            Some(Pending::Attempt(_)) | None => ForwardedMessage::default(),
+            Some(Pending::Attempt(_) | Pending::Exchange(_)) | None => ForwardedMessage::default(),
         }
     }
 
@@ -255,7 +264,7 @@ impl RelayRecords {
         let Some(record) = self.get_mut(link) else { return Ok(()) };
         match record.pending.as_deref_mut() {
             Some(Pending::Message(own)) => *own = message,
-            Some(Pending::Attempt(_)) => {}
+            Some(Pending::Attempt(_) | Pending::Exchange(_)) => {}
             None => {
                 let pending = Box::new(Pending::Message(message));
                 memory.charge_for(Need::Message, pending.bytes())?;
@@ -265,9 +274,47 @@ impl RelayRecords {
         Ok(())
     }
 
-    /// When the connection must stand, or the reply be there.
-    pub(crate) fn due(&self, link: SlotRef) -> Option<Tick> {
-        self.attempt(link).map(|attempt| attempt.due)
+    /// When the connection must stand, or the reply be there. While only the client has more of the body of
+    /// its request, nothing is due of the backend; `is_flushed` says that it has all that there is.
+    pub(crate) fn due(&self, link: SlotRef, is_flushed: bool) -> Option<Tick> {
+        let attempt = self.attempt(link)?;
+        let has_more = attempt.exchange.as_ref().is_some_and(|own| !own.request.is_done());
+        let waits_for_client = attempt.is_sent && has_more && is_flushed;
+        (!waits_for_client).then_some(attempt.due)
+    }
+
+    /// A request that upgrades nothing, until its reply is over.
+    pub(crate) fn exchange(&self, link: SlotRef) -> Option<&Exchange> {
+        match self.get(link)?.pending.as_deref()? {
+            Pending::Attempt(attempt) => attempt.exchange.as_ref(),
+            Pending::Exchange(exchange) => Some(exchange),
+            Pending::Message(_) => None,
+        }
+    }
+
+    /// As [`RelayRecords::exchange`], to change it.
+    pub(in crate::conn) fn exchange_mut(&mut self, link: SlotRef) -> Option<&mut Exchange> {
+        match self.get_mut(link)?.pending.as_deref_mut()? {
+            Pending::Attempt(attempt) => attempt.exchange.as_mut(),
+            Pending::Exchange(exchange) => Some(exchange),
+            Pending::Message(_) => None,
+        }
+    }
+
+    /// The reply to a request that upgrades nothing has begun: its head is no longer kept, and no other
+    /// server is tried.
+    pub(super) fn begin_reply(&mut self, link: SlotRef, reply: ReplyBody, memory: &mut Buffers) {
+        let Some(pending) = self.get_mut(link).and_then(|record| record.pending.as_deref_mut())
+        else {
+            return;
+        };
+        if let Pending::Attempt(attempt) = pending
+            && let Some(exchange) = attempt.exchange.take()
+        {
+            let before = pending.bytes();
+            *pending = Pending::Exchange(exchange.with_reply(reply));
+            memory.discharge(before - pending.bytes());
+        }
     }
 
     /// The gateway's connection to a backend.
@@ -394,7 +441,7 @@ impl Pending {
     fn bytes(&self) -> usize {
         match self {
             Self::Attempt(attempt) => attempt.bytes(),
-            Self::Message(_) => size_of::<Self>(),
+            Self::Exchange(_) | Self::Message(_) => size_of::<Self>(),
         }
     }
 }

@@ -14,6 +14,7 @@ mod control;
 mod drain;
 mod events;
 mod eviction;
+mod exchange;
 mod frame_batch;
 mod frame_relay;
 mod handshakes;
