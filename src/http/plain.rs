@@ -49,12 +49,9 @@ impl PlainRequest {
             | FramingError::Length
             | FramingError::RepeatedLength => Rejection::bad_request(error.to_string()),
         })?;
-        let closes = match find_token(head.header_values("Connection"), b"close") {
-            Some(closes) => closes,
-            None => {
-                let text = "the Connection header must list tokens (RFC 9110 section 5.6.1)";
-                return Err(Rejection::bad_request(text));
-            }
+        let Some(closes) = find_token(head.header_values("Connection"), b"close") else {
+            let text = "the Connection header must list tokens (RFC 9110 section 5.6.1)";
+            return Err(Rejection::bad_request(text));
         };
         let is_old = head.version() < Version::HTTP_11;
         let has_length = head.header("Content-Length").is_some();
@@ -155,7 +152,10 @@ pub fn write_plain_reply(
         // A 204 must not have one.
         BodyFraming::Empty if head.code() == 204 => {}
         BodyFraming::Chunked | BodyFraming::UntilEnd if !passage.is_chunked() => {}
-        framing => write_framing(out, framing, length),
+        framing @ (BodyFraming::Empty
+        | BodyFraming::Length(_)
+        | BodyFraming::Chunked
+        | BodyFraming::UntilEnd) => write_framing(out, framing, length),
     }
     out.extend_from_slice(b"\r\n");
 }

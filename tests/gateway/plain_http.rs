@@ -75,7 +75,7 @@ fn curl_and_a_backend_in_python_exchange_bodies_of_every_framing() {
     assert!(head.contains("\r\nX-Seen-For: 127.0.0.1\r\n"), "{head}");
     // Several requests over one connection.
     let written = "%{num_connects} ";
-    let ten = vec![url.as_str(); 10];
+    let ten = [url.as_str(); 10];
     let arguments: Vec<&str> =
         ["--fail", "--silent", "--output", "/dev/null", "--write-out", written]
             .into_iter()
