@@ -368,7 +368,10 @@ fn route(path: String) -> impl Strategy<Value = Route> {
                 }
                 ServiceKind::Hall => RouteService::Hall,
                 ServiceKind::Page => RouteService::Page,
-                ServiceKind::Relay => RouteService::Relay { websocket, forward, relay },
+                ServiceKind::Relay => {
+                    let relay = without_idle_http(relay);
+                    RouteService::Relay { websocket, forward, relay }
+                }
                 ServiceKind::Room => {
                     path += if names_room { "/:room" } else { "" };
                     path += match room.name {
@@ -385,6 +388,12 @@ fn route(path: String) -> impl Strategy<Value = Route> {
             Route { path, hosts, aliases: Vec::new(), service }
         },
     )
+}
+
+/// Where no plain requests are passed on, nothing can be said of them.
+fn without_idle_http(relay: RelayOptions) -> RelayOptions {
+    let RelayOptions { mode, http, .. } = relay;
+    if http { relay } else { RelayOptions { mode, http, ..RelayOptions::default() } }
 }
 
 /// The options without those that mean nothing beside the others.

@@ -68,6 +68,12 @@ fn every_range_is_enforced_at_both_ends() {
                               [[route]]\npath = \"/\"\nservice = \"events\"\nupstream = \"a\"\n";
                 format!("{header}{} = {value}\n", key.leaf())
             }
+            "route" if ["body_bytes_max", "response_ms"].contains(&key.leaf()) => {
+                let header = "[[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\n\
+                              [[route]]\npath = \"/\"\nservice = \"relay\"\nupstream = \"a\"\n\
+                              http = true\n";
+                format!("{header}{} = {value}\n", key.leaf())
+            }
             "route" => {
                 let header = "[[route]]\npath = \"/\"\nservice = \"echo\"\n\
                               deflate_context_takeover = true\n";
@@ -91,6 +97,16 @@ fn every_range_is_enforced_at_both_ends() {
                 let header = "[[route]]\npath = \"/\"\nservice = \"relay\"\nupstream = \"a\"\n\
                               [[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\nhealth = \"get\"\n";
                 format!("{header}{} = {value}\n", key.leaf())
+            }
+            "channels.namespace" => {
+                format!("[[channels.namespace]]\n{} = {value}\n", key.leaf())
+            }
+            // Pings that are answered must come in longer intervals than the answers may take.
+            "channels" if key.leaf() == "ping_ms" => {
+                format!("[channels]\npong_ms = 0\nping_ms = {value}\n")
+            }
+            "channels" if key.leaf() == "pong_ms" => {
+                format!("[channels]\nping_ms = 0\npong_ms = {value}\n")
             }
             section => format!("[{section}]\n{} = {value}\n", key.leaf()),
         };
@@ -144,7 +160,7 @@ fn an_error_about_a_wrong_type_names_the_rule() {
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"ehco\"",
-            "route[0].service = \"ehco\": must be one of \"broadcast\", \"echo\", \"events\", \"hall\", \"page\", \"relay\", \"room\"",
+            "route[0].service = \"ehco\": must be one of \"broadcast\", \"channels\", \"echo\", \"events\", \"hall\", \"page\", \"relay\", \"room\"",
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"echo\"\nslow_policy = \"keep-latest\"",
@@ -194,7 +210,7 @@ fn keys_without_default_are_required() {
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"page\"\n[[route]]\npath = \"/a\"",
-            "route[1].service: is required, and must be one of \"broadcast\", \"echo\", \"events\", \"hall\", \"page\", \"relay\", \"room\"",
+            "route[1].service: is required, and must be one of \"broadcast\", \"channels\", \"echo\", \"events\", \"hall\", \"page\", \"relay\", \"room\"",
         ),
         (
             "[[route]]\nservice = \"page\"",
@@ -407,7 +423,7 @@ fn a_mistake_is_located() {
         (
             "[[route]]\npath = \"/\"\n",
             "tidegate.toml:1: route[0].service: is required, and must be one of \"broadcast\", \
-             \"echo\", \"events\", \"hall\", \"page\", \"relay\", \"room\"",
+             \"channels\", \"echo\", \"events\", \"hall\", \"page\", \"relay\", \"room\"",
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"echo\"\norigins = [\n  \"null\",\n  \"a\",\n]",

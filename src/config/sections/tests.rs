@@ -150,6 +150,10 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     let token = || Some(Secrets::new(["s3cret".to_owned()]));
     (config.admin.token, config.admin.metrics_token) = (token(), token());
     config.api.keys = token();
+    config.channels.tokens = Some("users".to_owned());
+    config.channels.subscription_tokens = Some("users".to_owned());
+    config.namespaces =
+        vec![NamespaceOptions { name: "chat".to_owned(), ..NamespaceOptions::default() }];
     let mut route = token_room();
     route.aliases = vec!["/alias".to_owned()];
     let RouteService::Room { websocket, room, .. } = &mut route.service else { unreachable!() };
@@ -188,8 +192,17 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
 
 fn relay() -> Route {
     let mut route = Route::new("/app/*", ServiceKind::Relay);
-    let RouteService::Relay { forward, .. } = &mut route.service else { unreachable!() };
+    let RouteService::Relay { forward, relay, .. } = &mut route.service else { unreachable!() };
     forward.upstream = "app".to_owned();
+    relay.http = true;
+    route
+}
+
+/// Of WebSockets alone, as by default.
+fn websocket_relay() -> Route {
+    let mut route = relay();
+    let RouteService::Relay { relay, .. } = &mut route.service else { unreachable!() };
+    relay.http = false;
     route
 }
 
@@ -269,11 +282,11 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
     for (balance, health) in [Balance::Hash, Balance::default()].into_iter().zip(checks) {
         let tls = health == HealthChoice::Get;
         let upstreams = vec![UpstreamOptions { health, tls, ..upstream(balance) }];
-        let config = Config { routes: vec![relay(), events()], upstreams, ..Config::default() };
-        written.extend(leaves_of(&config));
+        let routes = vec![relay(), websocket_relay(), events()];
+        written.extend(leaves_of(&Config { routes, upstreams, ..Config::default() }));
     }
     let namespaces = vec![NamespaceOptions::default()];
-    written.extend(leaves_of(&Config { namespaces, ..Config::default() }));
+    written.extend(leaves_of(&Config { namespaces, routes: vec![], ..Config::default() }));
     // The empty name is shown as none.
     written.remove("channels.namespace.name");
     // Given only so that the keys that depend on it mean something.
@@ -427,6 +440,9 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                     ("route.name", "token") => (TOKEN_ROOM, String::new()),
                     (name, _) if name.starts_with("identity.") => {
                         (IDENTITY, identity_with(name, word))
+                    }
+                    (name, _) if name.starts_with("channels.namespace.") => {
+                        ("[[channels.namespace]]", format!("{} = \"{word}\"", key.leaf()))
                     }
                     _ => (ROOM, format!("{} = \"{word}\"", key.leaf())),
                 };

@@ -28,12 +28,11 @@ fn subscribe(channel: &str) -> Value {
 }
 
 fn full_settings() -> ChannelsSettings {
-    let told = Namespace { presence: true, join_leave: true, ..open_namespace("told") };
-    let forced =
-        Namespace { force_push_join_leave: true, name: "forced".to_owned(), ..told.clone() };
+    let told = |name| Namespace { presence: true, join_leave: true, ..open_namespace(name) };
+    let forced = Namespace { force_push_join_leave: true, ..told("forced") };
     let users = Namespace { allow_user_limited_channels: true, ..Namespace::new("users") };
     let closed = Namespace::new("closed");
-    settings([open_namespace(""), kept_namespace("kept", 5), told, forced, users, closed])
+    settings([open_namespace(""), kept_namespace("kept", 5), told("told"), forced, users, closed])
 }
 
 #[test]
