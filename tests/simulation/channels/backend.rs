@@ -98,10 +98,12 @@ fn a_backend_sees_what_is_there() {
     }
     let (mut listed, mut counts) = (Vec::new(), [0; 3]);
     for loop_index in 0..3 {
-        match answer(&mut world, loop_index, ChannelQuestion::List(100)) {
-            ChannelAnswer::Channels(own) => listed.extend(own),
-            other => panic!("{other:?}"),
-        }
+        let ChannelAnswer::Channels(own) =
+            answer(&mut world, loop_index, ChannelQuestion::List(100))
+        else {
+            panic!("no list")
+        };
+        listed.extend(own);
         let ChannelAnswer::Counts(clients, channels, members) =
             answer(&mut world, loop_index, ChannelQuestion::Count)
         else {

@@ -58,7 +58,7 @@ impl Actor {
         self.member.as_ref().map(|own| own.client.received.bytes)
     }
 
-    fn connect(&mut self, world: &mut World, loop_index: usize) {
+    fn connect(&mut self, world: &World, loop_index: usize) {
         let mut member = Member { client: world.connect(loop_index), seen: 0, id: 0 };
         member.client.ask(PATH);
         member.send(json!({ "connect": {} }));
@@ -216,7 +216,7 @@ impl Race {
             0..=9 if actor.member.is_none() => {
                 // What its former connection has sent is answered no more, and IDs begin anew.
                 self.shadow.sent.retain(|own| own.0 != number);
-                actor.connect(&mut self.world, self.random.below(self.loops));
+                actor.connect(&self.world, self.random.below(self.loops));
             }
             2..=4 => actor.subscribe(channel),
             5 if actor.channels.get(channel) == Some(&true) => {
@@ -331,7 +331,6 @@ fn members_get_everything_once_and_in_order_or_are_told() {
         lost += race.shadow.lost;
         slow += race.world.counter("closed_slow");
     }
-    println!("{recovered} recovered, {lost} lost, {slow} closed as slow");
     if only.is_none() {
         // Otherwise nothing would have been shown.
         assert!(recovered > 0 && lost > 0 && slow > 0, "{recovered} {lost} {slow}");
