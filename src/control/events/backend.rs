@@ -350,10 +350,10 @@ impl Conversations {
         entry.charged = held;
         let resumes = entry.is_paused && !entry.conversation.is_full();
         entry.is_paused &= !resumes;
-        let answer_to = entry.answer_to.clone();
-        drop(state);
         if told.decision.is_some() || !told.actions.is_empty() || released > 0 || resumes {
-            post(&answer_to, peer, told, released, resumes);
+            // Before the lock is given back: the last answer about a connection that ends meanwhile must
+            // come behind this one, which it may have to undo.
+            post(&entry.answer_to, peer, told, released, resumes);
         }
     }
 
