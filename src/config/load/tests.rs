@@ -4,6 +4,7 @@ mod secrets;
 mod tls;
 
 use super::*;
+use crate::config::key::Key;
 use crate::config::sections::keys;
 
 /// The whole line with which a text is refused.
@@ -54,6 +55,59 @@ const EVENTS_KEYS: &[&str] = &[
     "waiting_messages_max",
 ];
 
+/// A file in which this key has this value, with what it needs beside it.
+fn file_with(key: &Key, value: i128) -> String {
+    match key.section() {
+        "" => format!("{} = {value}\n", key.leaf()),
+        "route" if EVENTS_KEYS.contains(&key.leaf()) => {
+            let header = "[[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\n\
+                          [[route]]\npath = \"/\"\nservice = \"events\"\nupstream = \"a\"\n";
+            format!("{header}{} = {value}\n", key.leaf())
+        }
+        "route" if ["body_bytes_max", "response_ms"].contains(&key.leaf()) => {
+            let header = "[[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\n\
+                          [[route]]\npath = \"/\"\nservice = \"relay\"\nupstream = \"a\"\n\
+                          http = true\n";
+            format!("{header}{} = {value}\n", key.leaf())
+        }
+        "route" => {
+            let header = "[[route]]\npath = \"/\"\nservice = \"echo\"\n\
+                          deflate_context_takeover = true\n";
+            // What a burst needs beside it.
+            let rates =
+                ["messages_per_s", "bytes_per_s", "user_messages_per_s", "user_bytes_per_s"];
+            let rates = rates.into_iter().filter(|rate| *rate != key.leaf());
+            let rates: String = rates.map(|rate| format!("{rate} = 1\n")).collect();
+            format!("{header}{rates}{} = {value}\n", key.leaf())
+        }
+        "identity" => {
+            let kind = identity_kind_of(key.leaf());
+            format!("[[identity]]\nname = \"a\"\n{kind}\n{} = {value}\n", key.leaf())
+        }
+        "listener" => format!("{TLS_AND_REDIRECT}{} = {value}\n", key.leaf()),
+        "acme" => {
+            let table = "[acme]\ndomains = [\"a.example\"]\ncache_dir = \"acme\"\n";
+            format!("{TLS_AND_REDIRECT}{table}{} = {value}\n", key.leaf())
+        }
+        "upstream" => {
+            let header = "[[route]]\npath = \"/\"\nservice = \"relay\"\nupstream = \"a\"\n\
+                          [[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\nhealth = \"get\"\n";
+            format!("{header}{} = {value}\n", key.leaf())
+        }
+        "channels.namespace" => {
+            format!("[[channels.namespace]]\n{} = {value}\n", key.leaf())
+        }
+        // Pings that are answered must come in longer intervals than the answers may take.
+        "channels" if key.leaf() == "ping_ms" => {
+            format!("[channels]\npong_ms = 0\nping_ms = {value}\n")
+        }
+        "channels" if key.leaf() == "pong_ms" => {
+            format!("[channels]\nping_ms = 0\npong_ms = {value}\n")
+        }
+        section => format!("[{section}]\n{} = {value}\n", key.leaf()),
+    }
+}
+
 #[test]
 fn every_range_is_enforced_at_both_ends() {
     for key in keys() {
@@ -61,55 +115,7 @@ fn every_range_is_enforced_at_both_ends() {
         if key.section() == "acme" && !cfg!(feature = "acme") {
             continue;
         }
-        let line = |value: i128| match key.section() {
-            "" => format!("{} = {value}\n", key.leaf()),
-            "route" if EVENTS_KEYS.contains(&key.leaf()) => {
-                let header = "[[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\n\
-                              [[route]]\npath = \"/\"\nservice = \"events\"\nupstream = \"a\"\n";
-                format!("{header}{} = {value}\n", key.leaf())
-            }
-            "route" if ["body_bytes_max", "response_ms"].contains(&key.leaf()) => {
-                let header = "[[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\n\
-                              [[route]]\npath = \"/\"\nservice = \"relay\"\nupstream = \"a\"\n\
-                              http = true\n";
-                format!("{header}{} = {value}\n", key.leaf())
-            }
-            "route" => {
-                let header = "[[route]]\npath = \"/\"\nservice = \"echo\"\n\
-                              deflate_context_takeover = true\n";
-                // What a burst needs beside it.
-                let rates =
-                    ["messages_per_s", "bytes_per_s", "user_messages_per_s", "user_bytes_per_s"];
-                let rates = rates.into_iter().filter(|rate| *rate != key.leaf());
-                let rates: String = rates.map(|rate| format!("{rate} = 1\n")).collect();
-                format!("{header}{rates}{} = {value}\n", key.leaf())
-            }
-            "identity" => {
-                let kind = identity_kind_of(key.leaf());
-                format!("[[identity]]\nname = \"a\"\n{kind}\n{} = {value}\n", key.leaf())
-            }
-            "listener" => format!("{TLS_AND_REDIRECT}{} = {value}\n", key.leaf()),
-            "acme" => {
-                let table = "[acme]\ndomains = [\"a.example\"]\ncache_dir = \"acme\"\n";
-                format!("{TLS_AND_REDIRECT}{table}{} = {value}\n", key.leaf())
-            }
-            "upstream" => {
-                let header = "[[route]]\npath = \"/\"\nservice = \"relay\"\nupstream = \"a\"\n\
-                              [[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\nhealth = \"get\"\n";
-                format!("{header}{} = {value}\n", key.leaf())
-            }
-            "channels.namespace" => {
-                format!("[[channels.namespace]]\n{} = {value}\n", key.leaf())
-            }
-            // Pings that are answered must come in longer intervals than the answers may take.
-            "channels" if key.leaf() == "ping_ms" => {
-                format!("[channels]\npong_ms = 0\nping_ms = {value}\n")
-            }
-            "channels" if key.leaf() == "pong_ms" => {
-                format!("[channels]\nping_ms = 0\npong_ms = {value}\n")
-            }
-            section => format!("[{section}]\n{} = {value}\n", key.leaf()),
-        };
+        let line = |value: i128| file_with(key, value);
         let name = match key.section() {
             "listener" => format!("listener[1].{}", key.leaf()),
             section @ ("identity" | "route" | "upstream") => format!("{section}[0].{}", key.leaf()),

@@ -150,10 +150,7 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     let token = || Some(Secrets::new(["s3cret".to_owned()]));
     (config.admin.token, config.admin.metrics_token) = (token(), token());
     config.api.keys = token();
-    config.channels.tokens = Some("users".to_owned());
-    config.channels.subscription_tokens = Some("users".to_owned());
-    config.namespaces =
-        vec![NamespaceOptions { name: "chat".to_owned(), ..NamespaceOptions::default() }];
+    say_all_of_channels(&mut config);
     let mut route = token_room();
     route.aliases = vec!["/alias".to_owned()];
     let RouteService::Room { websocket, room, .. } = &mut route.service else { unreachable!() };
@@ -184,10 +181,16 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
         identity("users", tokens_with_all_keys()),
         identity("app", IdentityKind::Callback(Box::new(callback()), backend(path()))),
     ];
-    let written: Vec<String> = leaves_of(&config).into_keys().collect();
-    let mut listed: Vec<&str> = keys().map(|key| key.name).collect();
-    listed.sort_unstable();
+    let written: BTreeSet<String> = leaves_of(&config).into_keys().collect();
+    let listed: BTreeSet<String> = keys().map(|key| key.name.to_owned()).collect();
     assert_eq!(listed, written);
+}
+
+fn say_all_of_channels(config: &mut Config) {
+    config.channels.tokens = Some("users".to_owned());
+    config.channels.subscription_tokens = Some("users".to_owned());
+    config.namespaces =
+        vec![NamespaceOptions { name: "chat".to_owned(), ..NamespaceOptions::default() }];
 }
 
 fn relay() -> Route {
