@@ -651,7 +651,7 @@ impl ColdRecords {
         }
     }
 
-    /// A further request follows on the connection: it is told to the access log by itself.
+    /// A further request follows on the connection, with a line of the access log of its own.
     pub(crate) fn renew_access(&mut self, link: SlotRef, now: Millis) {
         if let Some(record) = self.access_record(link) {
             record.renew(now);

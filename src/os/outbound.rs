@@ -168,8 +168,8 @@ mod tests {
             assert_eq!(listener.accept().unwrap().1.ip(), local);
         }
         // Kept for documentation (RFC 5737), so that no machine has it.
-        let nobody: IpAddr = "192.0.2.1".parse().unwrap();
-        assert_eq!(connect(&server, Some(nobody)).unwrap_err(), ConnectError::NoPort);
+        let unowned: IpAddr = "192.0.2.1".parse().unwrap();
+        assert_eq!(connect(&server, Some(unowned)).unwrap_err(), ConnectError::NoPort);
     }
 
     /// Without the option two connections from one port to two servers would need the port to be given.

@@ -51,7 +51,7 @@ pub enum Opened {
     Data(usize),
     /// Nothing that concerns anybody else.
     Nothing,
-    /// Of a server: so many bytes of messages that are tickets, each whole (RFC 8446 §4.6.1).
+    /// Of a server: this number of bytes of messages that are tickets, each whole (RFC 8446 §4.6.1).
     Tickets(usize),
     /// The peer has new keys, and may have asked for new ones of ours.
     Updated,

@@ -6,12 +6,13 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tidegate::http::Rejection;
+use tidegate::events::publish::ChannelItem;
+use tidegate::http::{PlainRequest, Rejection, RequestHead};
 use tidegate::inspect::{ChannelAnswer, ChannelQuestion};
 use tidegate::mail::Reply;
 use tidegate::services::{
-    Accept, Admission, CloseReason, ConnectRequest, ControlFrame, Description, Effects, LoopSite,
-    Message, Peer, Service, ServiceMessage, ServiceSender,
+    Accept, Admission, BackendRequest, CloseReason, ConnectRequest, ControlFrame, Description,
+    Effects, LoopSite, Message, Peer, Service, ServiceMessage, ServiceSender,
 };
 use tidegate::ws::{CloseCode, EncodedFrame};
 
@@ -111,6 +112,24 @@ impl<S: Service> Service for Watched<S> {
 
     fn on_start(&mut self, service_sender: ServiceSender) {
         self.service.on_start(service_sender);
+    }
+
+    fn plain_request(
+        &mut self,
+        connect: &ConnectRequest<'_>,
+        head: &RequestHead<'_>,
+        request: PlainRequest,
+    ) -> Option<BackendRequest> {
+        self.service.plain_request(connect, head, request)
+    }
+
+    fn on_channel_item(
+        &mut self,
+        item: &ChannelItem,
+        publishes: bool,
+        effects: &mut Effects<'_>,
+    ) -> usize {
+        self.service.on_channel_item(item, publishes, effects)
     }
 
     fn on_channel_question(

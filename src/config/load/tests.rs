@@ -118,7 +118,9 @@ fn every_range_is_enforced_at_both_ends() {
         let line = |value: i128| file_with(key, value);
         let name = match key.section() {
             "listener" => format!("listener[1].{}", key.leaf()),
-            section @ ("identity" | "route" | "upstream") => format!("{section}[0].{}", key.leaf()),
+            section @ ("channels.namespace" | "identity" | "route" | "upstream") => {
+                format!("{section}[0].{}", key.leaf())
+            }
             _ => key.name.to_owned(),
         };
         for bad in [i128::from(min) - 1, i128::from(max) + 1] {

@@ -4,7 +4,6 @@
 //! loops ask for.
 
 mod effects;
-mod exchange;
 #[cfg(any(test, feature = "sim"))]
 mod invariants;
 mod lifecycle;
@@ -28,7 +27,7 @@ use crate::conn::outbox::Outbox;
 use crate::conn::population::Population;
 use crate::conn::proxies::Opening;
 use crate::conn::receive::{Input, Next, Outcome, Unfinished};
-use crate::conn::relay::{self, ConnectOrder, Lost, MaskKeys, ServerRoute};
+use crate::conn::relay::{self, ConnectOrder, Lost, MaskKeys};
 use crate::conn::room_lists::RoomLists;
 use crate::conn::schedule::Schedule;
 use crate::conn::send::Output;
@@ -515,7 +514,7 @@ impl<S: Transport> Connections<S> {
             let next = self.cold.relays_mut().next(link, self.turn.now, &self.turn.counters);
             match next {
                 relay::Next::Connect(route) => {
-                    let ServerRoute { address: server, local, tls } = *route;
+                    let (server, local, tls) = route.into_parts();
                     return Some(ConnectOrder { client, server, local, tls });
                 }
                 relay::Next::Refuse(failure) => {

@@ -40,11 +40,18 @@ pub(in crate::conn) enum Next {
 /// How a server is connected to.
 #[derive(Debug)]
 pub(in crate::conn) struct ServerRoute {
-    pub(in crate::conn) address: ServerAddress,
+    address: ServerAddress,
     /// Where the connection comes from, if that is configured.
-    pub(in crate::conn) local: Option<IpAddr>,
+    local: Option<IpAddr>,
     /// How it speaks TLS, if it does.
-    pub(in crate::conn) tls: Option<ServerTls>,
+    tls: Option<ServerTls>,
+}
+
+impl ServerRoute {
+    /// The server, where the connection to it comes from, and how it speaks TLS.
+    pub(in crate::conn) fn into_parts(self) -> (ServerAddress, Option<IpAddr>, Option<ServerTls>) {
+        (self.address, self.local, self.tls)
+    }
 }
 
 /// Why the gateway answers a request itself.

@@ -23,7 +23,7 @@ mod frames;
 mod mask_keys;
 mod records;
 
-pub(super) use attempt::{Answered, Failure, Next, REPLY_BODY_BYTES, ServerRoute};
+pub(super) use attempt::{Answered, Failure, Next, REPLY_BODY_BYTES};
 pub(super) use bytes::{Abort, Relay};
 pub(super) use exchange::{Passed, ReplyStart};
 pub(super) use frames::Forwarding;

@@ -29,7 +29,7 @@ impl Outbound {
         if let Some(known) = self.configs.iter().find(is_same) {
             return Arc::clone(&known.own);
         }
-        // Those of upstreams that are gone are in nobody else's hands.
+        // Those of upstreams that are gone are in no other hands.
         self.configs.retain(|own| Arc::strong_count(&own.shared) > 1);
         let log = self.log.get_or_insert_with(|| Arc::new(SecretLog::new(Arc::new(NoKeyLog))));
         let mut own = ClientConfig::clone(shared);

@@ -1,5 +1,5 @@
 //! Clients that are relayed to backends which speak TLS: what passes is the same, and what is wrong with
-//! a backend's TLS its client is told, and nobody else.
+//! a backend's TLS its client is told, and no other.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl TlsBackend {
         }
     }
 
-    /// Opens what has come, up to so many bytes, and sends what TLS has to say.
+    /// Opens what has come, up to this number of bytes, and sends what TLS has to say.
     fn receive(&mut self, bytes_max: usize) {
         let arrived = self.socket.receive(bytes_max);
         let mut arrived = &arrived[..];
