@@ -30,6 +30,8 @@ pub struct Readiness {
     /// The peer has ended its half. Bytes may still be unread, and no further event announces the end:
     /// the loop reads until it finds it.
     pub read_closed: bool,
+    /// The socket has failed: nothing can be sent, and what is still unread is all that there is.
+    pub failed: bool,
 }
 
 /// Why no connection came out of a listener's queue.

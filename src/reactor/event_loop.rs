@@ -191,6 +191,9 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             if event.writable {
                 self.connections.handle_writable(key);
             }
+            if event.failed {
+                self.connections.handle_failed(key);
+            }
             if event.readable || event.read_closed {
                 self.connections.handle_readable(key, event.read_closed);
             }

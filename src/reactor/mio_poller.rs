@@ -107,6 +107,7 @@ impl Poller for MioPoller {
                 readable: event.is_readable() || failed,
                 writable: event.is_writable() || failed,
                 read_closed: event.is_read_closed() || failed,
+                failed,
             }
         }));
         Ok(())

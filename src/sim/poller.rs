@@ -79,13 +79,15 @@ impl Poller for SimPoller {
             let writable = registration.writable && (room > 0 || stream.client_reset);
             if readable || writable {
                 let token = registration.token;
-                events.push(Readiness { token, readable, writable, read_closed: ended });
+                let failed = stream.client_reset;
+                events.push(Readiness { token, readable, writable, read_closed: ended, failed });
             }
         }
         // These events carry tokens of closed sockets. The connection that has the slot now must
         // ignore them, which its generation tells apart.
         for token in state.loops[self.loop_index].stale.drain(..) {
-            events.push(Readiness { token, readable: true, writable: true, read_closed: true });
+            let (readable, writable, read_closed, failed) = (true, true, true, true);
+            events.push(Readiness { token, readable, writable, read_closed, failed });
         }
         if state.random.percent(state.faults.spurious) && !state.streams.is_empty() {
             let id = state.random.below(state.streams.len());
@@ -94,7 +96,8 @@ impl Poller for SimPoller {
             {
                 let token = registration.token;
                 let writable = registration.writable;
-                events.push(Readiness { token, readable: true, writable, read_closed: false });
+                let (readable, read_closed, failed) = (true, false, false);
+                events.push(Readiness { token, readable, writable, read_closed, failed });
             }
         }
         if events.len() > before {

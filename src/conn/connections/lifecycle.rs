@@ -1430,6 +1430,19 @@ impl<S: Transport> Connections<S> {
         self.arm_if_asked(client);
     }
 
+    /// A socket has failed. A client that waits for a reply is not read, so nothing else would tell that
+    /// the reply has no reader any more.
+    pub(crate) fn handle_failed(&mut self, key: ConnKey) {
+        let waits = |conn: &Conn<S>| {
+            conn.state.phase() == Phase::Exchanging
+                && !conn.protocol.is_backend()
+                && conn.flags.has(Flags::PAUSED_BY_PARTNER)
+        };
+        if self.table.get(key).is_some_and(waits) {
+            self.abort(key, CloseReason::Reset);
+        }
+    }
+
     /// More of an exchange is due, and has not come.
     pub(super) fn exchange_due(&mut self, key: ConnKey, is_stalled: bool) {
         let Some(conn) = self.table.get(key) else { return };

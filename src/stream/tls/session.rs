@@ -23,7 +23,7 @@ pub(super) struct Session {
     /// Bytes that wait; most often there are none.
     pub(super) held: Option<Box<Held>>,
     /// Ticks for which the handshake has waited for its part of a turn, as far as they were credited.
-    pub(super) waited: u32,
+    pub(super) waited: u16,
     /// The number of the listener that it came by; [`NO_LISTENER`] of one to a server.
     pub(super) listener: u16,
     /// Why the handshake with a server has failed.

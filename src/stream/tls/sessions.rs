@@ -162,9 +162,10 @@ impl Tls {
     /// are given back up to `max` ticks, so that no client has time for ever.
     pub(crate) fn credit(&mut self, number: u32, waited: u32, max: u32) -> u32 {
         let Some(own) = self.sessions.get_mut(number as usize) else { return 0 };
-        let credit = waited.min(max.saturating_sub(own.waited));
-        own.waited += credit;
-        credit
+        let room = max.min(u32::from(u16::MAX)).saturating_sub(u32::from(own.waited));
+        let credit = u16::try_from(waited.min(room)).unwrap_or(u16::MAX);
+        own.waited = own.waited.saturating_add(credit);
+        u32::from(credit)
     }
 
     /// Whether sealed bytes wait for room in the socket.
