@@ -32,7 +32,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use commands::{attack, churn, compare, echo, fanout, idle, rate, slow, storm, study, ulimit};
+use commands::{
+    attack, channels, churn, compare, echo, fanout, idle, rate, slow, storm, study, ulimit,
+};
 use error::{CommandError, Verdict};
 use peers::PeerArguments;
 use system::interrupt::Interrupt;
@@ -49,6 +51,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Attack(attack::AttackArguments),
+    Channels(channels::ChannelsArguments),
     Churn(churn::ChurnArguments),
     Compare(compare::CompareArguments),
     Echo(echo::EchoArguments),
@@ -100,6 +103,7 @@ fn path_options(arguments: &[OsString]) -> Vec<&'static str> {
 fn run(command: &Command) -> Result<Verdict, CommandError> {
     match command {
         Command::Attack(arguments) => attack::run(arguments, &Interrupt::install()?),
+        Command::Channels(arguments) => channels::run(arguments, &Interrupt::install()?),
         Command::Churn(arguments) => churn::run(arguments, &Interrupt::install()?),
         Command::Compare(arguments) => compare::run(arguments, &Interrupt::install()?),
         Command::Echo(arguments) => echo::run(arguments, &Interrupt::install()?),

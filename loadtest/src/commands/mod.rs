@@ -2,6 +2,7 @@
 
 pub(crate) mod attack;
 mod capacity;
+pub(crate) mod channels;
 pub(crate) mod churn;
 pub(crate) mod compare;
 pub(crate) mod echo;

@@ -20,10 +20,14 @@ pub(crate) enum Failure {
     Overdue { awaited: Awaited, within: Duration },
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
+    #[error("the server answered with error {code} ({message})")]
+    Refused { code: u32, message: String },
     #[error("the socket failed: {0}")]
     Socket(#[source] io::Error),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("the server sent what its protocol does not have: {0}")]
+    UnreadableReply(String),
     #[error("the server sent a message that was not asked for")]
     UnaskedMessage,
     #[error("the echo differs from what was sent")]

@@ -93,6 +93,11 @@ impl ConnHandle<'_> {
         self.connection.send_text(text, &mut self.outgoing);
     }
 
+    /// Sends a text message to which no answer is due.
+    pub(crate) fn send_text_one_way(&mut self, text: &str) {
+        self.connection.send_text_one_way(text, &mut self.outgoing);
+    }
+
     /// Sends a message; its echo is due in return.
     pub(crate) fn send_message(&mut self, pattern: &Pattern, id: MessageId) {
         self.connection.send_message(&mut self.outgoing, |out| pattern.append_frame(id, out));

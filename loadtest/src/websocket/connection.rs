@@ -188,6 +188,13 @@ impl Connection {
         }
     }
 
+    /// Sends a text message and expects no answer.
+    pub(crate) fn send_text_one_way(&self, text: &str, outgoing: &mut Outgoing<'_>) {
+        if self.phase == Phase::Open {
+            outgoing.frame(Opcode::Text, text.as_bytes());
+        }
+    }
+
     /// Sends a whole frame that `append` writes, and expects data in return.
     pub(crate) fn send_message(
         &mut self,
