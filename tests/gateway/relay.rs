@@ -353,7 +353,7 @@ fn receive_message(socket: &mut Socket) -> (u8, Vec<u8>) {
     (first | FIN, payload)
 }
 
-fn assert_echoes_message(socket: &mut Socket, payload: &[u8]) {
+pub(crate) fn assert_echoes_message(socket: &mut Socket, payload: &[u8]) {
     socket.send(&client_frame(BINARY, payload));
     let (first, echoed) = receive_message(socket);
     assert!(first == BINARY && echoed == payload, "{} bytes", payload.len());

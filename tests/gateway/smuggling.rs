@@ -183,7 +183,12 @@ const ATTEMPTS: &[Attempt] = &[
     attempt("lower version", "GET /app/a http/1.1\r\nHost: a\r\n\r\n", Refused(400)),
     attempt("tabs between words", "GET\t/app/a\tHTTP/1.1\r\nHost: a\r\n\r\n", Refused(400)),
     attempt("space in the target", "GET /app/a b HTTP/1.1\r\nHost: a\r\n\r\n", Refused(400)),
-    attempt("empty line before", "\r\nGET /app/a HTTP/1.1\r\nHost: a\r\n\r\n", Refused(400)),
+    // An empty line before a request says nothing, and does not reach the backend (RFC 9112 §2.2).
+    attempt(
+        "empty line before",
+        "\r\nGET /app/a HTTP/1.1\r\nHost: a\r\n\r\n",
+        Passed(&["GET /app/a"]),
+    ),
     attempt("lines in LF", "GET /app/a HTTP/1.1\nHost: a\n\n", Refused(400)),
     attempt("NUL in a value", "{P}X: a\0b\r\nContent-Length: 0\r\n\r\n", Refused(400)),
     attempt("NUL in a name", "{P}Content-Length\0: 1\r\n\r\na", Refused(400)),
@@ -225,7 +230,8 @@ const ATTEMPTS: &[Attempt] = &[
     attempt(
         "h2c",
         "{P}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\nContent-Length: 0\r\n\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        PassedThenRefused(&["POST /app/a"], 505),
+        // What follows is answered in frames of HTTP/2.
+        Passed(&["POST /app/a"]),
     ),
     attempt("dot segments", "GET /app/../admin HTTP/1.1\r\nHost: a\r\n\r\n", Refused(404)),
     attempt("encoded slash", "GET /app/..%2fadmin HTTP/1.1\r\nHost: a\r\n\r\n", Refused(404)),
@@ -395,8 +401,9 @@ fn statuses(address: SocketAddr, attempt: &Attempt) -> Vec<u16> {
         }
     }
     let text = String::from_utf8(received).unwrap();
+    // What is said to clients of HTTP/2 names this version as well, with no status behind it.
     let statuses = text.split("HTTP/1.1 ").skip(1);
-    statuses.map(|rest| rest[..3].parse().unwrap()).collect()
+    statuses.filter_map(|rest| rest.get(..3)?.parse().ok()).collect()
 }
 
 #[test]
@@ -418,7 +425,7 @@ fn attempts_to_smuggle_are_refused_or_read_alike_by_both() {
             (0..connections).map(|_| strict(&recorder.recorded.recv().unwrap())).collect();
         let lines =
             |own: &[&str]| -> Vec<String> { own.iter().map(|&line| line.to_owned()).collect() };
-        let whole: Vec<String> = recorded
+        let mut whole: Vec<String> = recorded
             .iter()
             .filter_map(|reading| match reading {
                 Reading::One { line, host, .. } => {
@@ -435,7 +442,11 @@ fn attempts_to_smuggle_are_refused_or_read_alike_by_both() {
             PassedThenRefused(passed, status) => (passed, Some(status)),
             Cut(status) => (&[][..], Some(status)),
         };
-        assert_eq!(whole, lines(passed), "{name}");
+        // Each connection is written down when it has ended, in any order.
+        let mut expected = lines(passed);
+        whole.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(whole, expected, "{name}");
         let expected: Vec<u16> = passed.iter().map(|_| 200).chain(refused).collect();
         assert_eq!(found, expected, "{name}");
         let parts = recorded.len() - whole.len();

@@ -17,6 +17,7 @@ use crate::clients::below_root;
 use crate::frames::{CLOSE, client_frame, close_payload, sample_bytes};
 use crate::gateway::{Gateway, Launch, config_file, run_to_end};
 use crate::messages::{Reply, Request, find};
+use crate::relay::assert_echoes_message;
 use crate::skip::skip_without;
 use crate::socket::Socket;
 use crate::wait::until;
@@ -69,7 +70,7 @@ fn refused(gateway: &Gateway) -> Reply {
 fn assert_serves(gateway: &Gateway) {
     let mut socket = open(gateway);
     for bytes in [0, 1, 125, 126, 16_384, 16_385, 65_536, 1_000_000] {
-        socket.assert_echoes(&sample_bytes(bytes));
+        assert_echoes_message(&mut socket, &sample_bytes(bytes));
     }
     socket.send(&client_frame(CLOSE, &close_payload(4321, "enough")));
     assert_eq!(socket.receive_frame().payload[..2], 4321_u16.to_be_bytes());

@@ -169,7 +169,7 @@ impl<'a> ChannelsWorkload<'a> {
     }
 
     /// The first frame of a connection.
-    fn opened(&mut self, connection: &mut ConnHandle<'_>) {
+    fn opened(&self, connection: &mut ConnHandle<'_>) {
         let ChannelsArguments { channel, token, .. } = self.arguments;
         let subscribe = self.member(connection.serial()).map(|at| match self.is_recovering {
             false => json!({ "channel": channel, "recoverable": true }),
