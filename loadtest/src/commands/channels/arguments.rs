@@ -45,7 +45,7 @@ pub(crate) struct ChannelsArguments {
     #[arg(long, value_name = "COUNT", default_value = "10")]
     pub(super) warm_up: usize,
 
-    /// Afterwards drop all subscribers, publish these, and have all come back at once and recover
+    /// Afterwards drop all subscribers, publish this number, and have all come back at once and recover
     #[arg(long, value_name = "COUNT", default_value = "0")]
     pub(super) missed: usize,
 
