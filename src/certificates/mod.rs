@@ -38,6 +38,8 @@ pub use error::CertificateError;
 pub use listener::ListenerConfig;
 pub use options::{ClientCertificates, TlsVersion, UnknownSni};
 pub use pair::{Names, ServerCertificate, expiry_of};
+#[cfg(feature = "client")]
+pub(crate) use servers::AnyCertificate;
 pub use servers::{ServerAuthorities, servers_config};
 pub use settings::{ClientAuthorities, ListenerSettings, StoreSettings};
 pub use store::{CertificateStore, CertificateView, provider};

@@ -65,7 +65,7 @@ pub fn servers_config(
         ServerAuthorities::Of(roots) => builder.with_root_certificates(roots),
         ServerAuthorities::Anyone => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate { algorithms })),
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate::new(algorithms))),
     };
     let mut config = match own {
         Some(own) => {
@@ -80,8 +80,15 @@ pub fn servers_config(
 
 /// Takes any certificate whose key the server has.
 #[derive(Debug)]
-struct AnyCertificate {
+pub(crate) struct AnyCertificate {
     algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl AnyCertificate {
+    /// That the server has the key is verified by one of these.
+    pub(crate) fn new(algorithms: WebPkiSupportedAlgorithms) -> Self {
+        Self { algorithms }
+    }
 }
 
 impl ServerCertVerifier for AnyCertificate {
