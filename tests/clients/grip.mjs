@@ -25,7 +25,13 @@ async function answer(request) {
     ws.meta.count = '0';
   }
   while (ws.canRecv()) {
-    const text = ws.recv();
+    let text;
+    try {
+      text = ws.recv();
+    } catch {
+      // By an error the library tells that the connection has ended otherwise than by the client's close.
+      return;
+    }
     if (text == null) {
       ws.close(ws.closeCode);
     } else if (text === 'all') {

@@ -31,7 +31,8 @@ pub(in crate::control) struct ServerConnections {
 /// A connection that waits for the next request.
 struct Idle {
     sender: Sender,
-    since: Instant,
+    /// Until when it may be given a request.
+    until: Instant,
 }
 
 /// A whole reply.
@@ -103,8 +104,9 @@ impl ServerConnections {
                 Ok(_) => FetchError::TooLarge(bytes_max),
                 Err(error) => FetchError::Broken(error.to_string()),
             })?;
-        if !sender.is_closed() {
-            self.idle().push(Idle { sender, since: now() });
+        let idle_max = idle_max(&parts.headers);
+        if !sender.is_closed() && !idle_max.is_zero() {
+            self.idle().push(Idle { sender, until: now() + idle_max });
         }
         Ok(Reply { status: parts.status, headers: parts.headers, body: body.to_bytes() })
     }
@@ -113,7 +115,7 @@ impl ServerConnections {
     fn take_idle(&self) -> Option<Sender> {
         let mut idle = self.idle();
         let now = now();
-        idle.retain(|own| now - own.since < IDLE_MAX && !own.sender.is_closed());
+        idle.retain(|own| now < own.until && !own.sender.is_closed());
         idle.pop().map(|own| own.sender)
     }
 
@@ -131,11 +133,21 @@ fn describe(error: &hyper::Error) -> String {
     }
 }
 
+/// How long a connection may be idle by what the server says of it (`Keep-Alive: timeout=SECONDS`, RFC 2068
+/// §19.7.1.1): a second less, as a request is under way for a while.
+fn idle_max(headers: &HeaderMap) -> Duration {
+    let said = headers.get("keep-alive").and_then(|value| value.to_str().ok());
+    let mut parameters = said.unwrap_or_default().split(',').filter_map(|own| own.split_once('='));
+    let timeout = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"));
+    let seconds = timeout.and_then(|(_, value)| value.trim().parse::<u64>().ok());
+    seconds.map_or(IDLE_MAX, |seconds| IDLE_MAX.min(Duration::from_secs(seconds.saturating_sub(1))))
+}
+
 /// The runtime's clock: it measures how long connections are idle.
 fn now() -> Instant {
     Instant::now()
 }
 
-/// Idle connections are not used any more after this: servers close them after 5 seconds or more, and
+/// Idle connections are not used any more after this: most servers close them after 5 seconds or more, and
 /// a request on one that is being closed may be lost.
 const IDLE_MAX: Duration = Duration::from_secs(4);

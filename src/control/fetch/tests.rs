@@ -8,7 +8,7 @@ use hyper::header::{HeaderMap, HeaderValue};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
-use super::scripted_server::{Gate, PATIENCE, ScriptedServer, Step, reply};
+use super::scripted_server::{Gate, Head, PATIENCE, ScriptedServer, Step, reply};
 use super::{FetchError, FetchSettings, Fetcher, HttpUrl};
 use crate::control::tasks::{RunState, Tasks};
 
@@ -70,6 +70,22 @@ fn a_closed_connection_is_replaced() {
         assert_eq!(server.head().connection, number);
         assert_eq!(server.closed(), number);
     }
+}
+
+/// A server that closes idle connections at once says so; a request must not meet its close.
+#[test]
+fn a_connection_is_kept_no_longer_than_the_server_keeps_it() {
+    let answer = |head: &Head| {
+        let said = if head.connection == 0 { "timeout=60, max=100" } else { "max=9, Timeout=1" };
+        Step::Reply(format!("HTTP/1.1 200 OK\r\nKeep-Alive: {said}\r\nContent-Length: 0\r\n\r\n"))
+    };
+    let server = ScriptedServer::start(answer);
+    let client = Client::at(&server);
+    assert_eq!((client.get(), client.get()), (ok(""), ok("")));
+    assert_eq!((server.head().connection, server.head().connection), (0, 0));
+    let other = Client::at(&server);
+    assert_eq!((other.get(), other.get()), (ok(""), ok("")));
+    assert_eq!((server.head().connection, server.head().connection), (1, 2));
 }
 
 /// What was written may have been carried out, so it is never sent twice.
