@@ -113,6 +113,7 @@ mod addresses;
 mod backends;
 mod backpressure;
 mod certificates_reload;
+mod dns;
 mod drain;
 mod events;
 mod events_api;
