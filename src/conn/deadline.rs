@@ -95,6 +95,9 @@ fn deadline_between_messages<S>(
         }
         Phase::Handshake => Some(conn.seen.after_ms(settings.handshake_ms)),
         Phase::Refusing => Some(conn.seen.after_ms(settings.refuse_ms)),
+        Phase::Open if is_last_answer(conn, cold) => {
+            cold.relays().sent_off(conn.link).map(|own| own.due)
+        }
         Phase::Open if conn.protocol.has_frames() => {
             let quiet_ms = if conn.flags.has(Flags::PINGED) {
                 // The ping waits behind what is under way.
@@ -136,6 +139,12 @@ fn deadline_between_messages<S>(
         Phase::Lingering => Some(conn.seen.after_ms(settings.close_ms)),
         Phase::Dead => None,
     }
+}
+
+/// Whether a backend may only answer what was asked before its client has broken a rule.
+#[inline]
+pub(super) fn is_last_answer<S>(conn: &Conn<S>, cold: &ColdRecords) -> bool {
+    conn.protocol == Protocol::FrameBackend && cold.relays().sent_off(conn.link).is_some()
 }
 
 /// When the message that the connection has begun must be finished, or the record, if it has begun one

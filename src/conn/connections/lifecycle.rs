@@ -12,10 +12,12 @@ use std::sync::Arc;
 use super::{ClosesSent, Connections};
 use crate::conn::access::AccessEnd;
 use crate::conn::active::{Active, resume_reading};
-use crate::conn::deadline::{aged_at, looked_at, message_due, stalled_at};
+use crate::conn::deadline::{aged_at, is_last_answer, looked_at, message_due, stalled_at};
 use crate::conn::flags::Flags;
 use crate::conn::receive::{Outcome, Unfinished};
-use crate::conn::relay::{Abort, Answered, Forwarding, PartnerClose, Passed, Relay, ReplyStart};
+use crate::conn::relay::{
+    Abort, Answered, Forwarding, PartnerClose, Passed, Relay, ReplyStart, SentOff,
+};
 use crate::conn::send::Flush;
 use crate::conn::services::Decision;
 use crate::conn::slot::{Conn, Protocol};
@@ -26,14 +28,16 @@ use crate::key::{ConnKey, SlotRef};
 use crate::line::write_line;
 use crate::mail::{LoopMessage, LoopMessageKind};
 use crate::output::Framing;
-use crate::pool::ReadBuffer;
+use crate::pool::{OverBudget, ReadBuffer};
 use crate::services::SocketRoute;
 use crate::shrink::Shrink as _;
 use crate::stream;
 use crate::timer::{Tick, WallTime};
 use crate::transport::Transport;
 use crate::work::{Phase as WorkPhase, prices};
-use crate::ws::{CloseCode, CloseRequest, Opcode, ServerHeader, encode_close, mask_control_frame};
+use crate::ws::{
+    CloseCode, CloseRequest, Opcode, ServerHeader, Violation, encode_close, mask_control_frame,
+};
 
 impl<S: Transport> Connections<S> {
     /// Answers the peer's close frame with its own code (RFC 6455 §5.5.1).
@@ -221,9 +225,11 @@ impl<S: Transport> Connections<S> {
 
     /// The last that an open connection is told: a close frame, or its reason as a line.
     fn write_close(&mut self, key: ConnKey, code: Option<CloseCode>, reason: &str) {
-        let Some(protocol) = self.table.get(key).map(|conn| conn.protocol) else { return };
+        let Some(conn) = self.table.get(key) else { return };
         let cork = self.output.outgoing().cork();
-        match protocol {
+        match conn.protocol {
+            // It has had its close frame.
+            Protocol::FrameBackend if is_last_answer(conn, &self.cold) => {}
             Protocol::FrameRelay | Protocol::Http | Protocol::HttpNext | Protocol::WebSocket => {
                 encode_close(code, reason, cork);
             }
@@ -733,7 +739,11 @@ impl<S: Transport> Connections<S> {
     /// Ends one whose partner is gone with what that has said, or with what says that it is gone: 1001 to a
     /// backend, and 1011 to a client. What a partner cannot say on the wire (RFC 6455 §7.4.1) it has not.
     fn part_frames(&mut self, key: ConnKey, reason: CloseReason, close: PartnerClose) {
-        let is_backend = self.table.get(key).is_some_and(|conn| conn.protocol.is_backend());
+        let Some(conn) = self.table.get(key) else { return };
+        let is_backend = conn.protocol.is_backend();
+        if !is_backend && let Some(own) = self.cold.relays().sent_off(conn.link) {
+            return self.end_sent_off(key, own.violation);
+        }
         match close {
             PartnerClose::Gone if is_backend => {
                 self.write_close(key, Some(CloseCode::GOING_AWAY), "the client is gone");
@@ -790,13 +800,57 @@ impl<S: Transport> Connections<S> {
                     self.cold.relays_mut().note_said(partner, said);
                 }
             }
-            Forwarding::Ends(outcome) => {
-                if let Outcome::Broken(violation) = outcome {
-                    self.relay().note_broken(key, violation);
+            Forwarding::Ends(Outcome::Broken(violation)) => {
+                self.relay().note_broken(key, violation);
+                if self.send_off(key, violation) {
+                    buffer.clear();
+                } else {
+                    self.act(key, Outcome::Broken(violation));
                 }
-                self.act(key, outcome);
             }
+            Forwarding::Ends(outcome) => self.act(key, outcome),
         }
+    }
+
+    /// The client of a relay of frames has broken a rule: nothing more of it is read, and its end waits for
+    /// what its backend still answers, for `close_ms` at most. Whether that is so: a backend has nothing to
+    /// wait for.
+    fn send_off(&mut self, key: ConnKey, violation: Violation) -> bool {
+        let is_client = |conn: &&Conn<S>| conn.protocol == Protocol::FrameRelay;
+        let Some(link) = self.table.get(key).filter(is_client).map(|conn| conn.link) else {
+            return false;
+        };
+        let Some(backend) = self.relay().partner(key) else { return false };
+        self.write_close(backend, Some(CloseCode::GOING_AWAY), "the client is gone");
+        let due = self.turn.tick.after_ms(self.turn.settings.close_ms);
+        let sent_off = SentOff { violation, due };
+        let memory = &mut self.turn.memory;
+        if self.cold.relays_mut().send_off(link, sent_off, memory) == Err(OverBudget) {
+            self.output.outgoing().clear();
+            return false;
+        }
+        if let Some(conn) = self.table.get_mut(key) {
+            conn.flags.set(Flags::PAUSED_BY_PARTNER);
+            conn.flags.clear(Flags::UNDECODED);
+        }
+        let Some(mut at) = self.at(backend) else { return true };
+        if let Err(reason) = at.flush_outgoing(None) {
+            self.abort(backend, reason);
+        } else {
+            self.arm(backend);
+        }
+        true
+    }
+
+    /// All that its backend had to say to one that has broken a rule has been said.
+    fn end_sent_off(&mut self, key: ConnKey, violation: Violation) {
+        if let Some(conn) = self.table.get_mut(key) {
+            // What it still sends is thrown away, as that of all that end.
+            conn.flags.clear(Flags::PAUSED_BY_PARTNER);
+        }
+        self.write_close(key, Some(violation.close_code()), &violation.to_string());
+        self.finish(key, CloseReason::Violation(violation));
+        self.arm_if_asked(key);
     }
 
     /// Takes a backend's reply, as far as it has come; whether the relay is open now.
@@ -1122,6 +1176,7 @@ impl<S: Transport> Connections<S> {
                 self.abort(key, CloseReason::Gone);
             }
             Phase::Open if is_stalled => self.abort(key, CloseReason::Stalled),
+            Phase::Open if is_last_answer(at.conn, at.cold) => self.abort(key, CloseReason::Gone),
             Phase::Open if has_aged => self.close_aged(key),
             // More of it lies there to be read, beyond the connection's share of the turn.
             Phase::Open if is_unfinished && at.conn.flags.has(Flags::QUEUED) => {}

@@ -112,9 +112,12 @@ impl<S: Transport> Relay<'_, S> {
 
     /// A connection is read again, if it was its partner that held it up.
     pub(in crate::conn) fn resume(&mut self, key: ConnKey) {
-        if let Some(conn) = self.table.get_mut(key)
-            && conn.flags.take(Flags::PAUSED_BY_PARTNER)
+        let Some(conn) = self.table.get_mut(key) else { return };
+        // One that has broken a rule stays unread until its end.
+        if conn.flags.has(Flags::PAUSED_BY_PARTNER)
+            && self.cold.relays().sent_off(conn.link).is_none()
         {
+            conn.flags.clear(Flags::PAUSED_BY_PARTNER);
             self.run_queue.push(conn, key);
         }
     }

@@ -29,6 +29,7 @@ pub(super) use exchange::{Passed, ReplyStart};
 pub(super) use frames::Forwarding;
 pub(super) use mask_keys::MaskKeys;
 pub use records::ConnectOrder;
+pub(super) use records::SentOff;
 pub(crate) use records::{Lost, PartnerClose, RelayRecords};
 
 /// Frames of up to this many bytes go on as they came; longer ones in parts of at least this many, as

@@ -15,7 +15,7 @@ use crate::shrink::Shrink as _;
 use crate::timer::{Millis, Tick};
 use crate::transport::ServerAddress;
 use crate::upstream::{Server, ServerPermit, ServerTls};
-use crate::ws::CloseRequest;
+use crate::ws::{CloseRequest, Violation};
 
 /// The relays of one loop.
 #[derive(Debug, Default)]
@@ -47,6 +47,16 @@ enum Pending {
     /// A request that upgrades nothing, from the head of its reply on.
     Exchange(Exchange),
     Message(ForwardedMessage),
+    SentOff(SentOff),
+}
+
+/// A client of frames that has broken a rule of the protocol is not read any more. Its backend has been told
+/// that it is gone, and may still answer what it was asked before; then the client is told why.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::conn) struct SentOff {
+    pub(in crate::conn) violation: Violation,
+    /// Until when the backend may answer.
+    pub(in crate::conn) due: Tick,
 }
 
 /// A message of a client, of which the first part has gone on and the last has not come.
@@ -227,7 +237,7 @@ impl RelayRecords {
     pub(crate) fn attempt(&self, link: SlotRef) -> Option<&Attempt> {
         match self.get(link)?.pending.as_deref()? {
             Pending::Attempt(attempt) => Some(attempt),
-            Pending::Exchange(_) | Pending::Message(_) => None,
+            Pending::Exchange(_) | Pending::Message(_) | Pending::SentOff(_) => None,
         }
     }
 
@@ -235,7 +245,7 @@ impl RelayRecords {
     pub(super) fn attempt_mut(&mut self, link: SlotRef) -> Option<&mut Attempt> {
         match self.get_mut(link)?.pending.as_deref_mut()? {
             Pending::Attempt(attempt) => Some(attempt),
-            Pending::Exchange(_) | Pending::Message(_) => None,
+            Pending::Exchange(_) | Pending::Message(_) | Pending::SentOff(_) => None,
         }
     }
 
@@ -243,7 +253,9 @@ impl RelayRecords {
     pub(super) fn message(&self, link: SlotRef) -> ForwardedMessage {
         match self.get(link).and_then(|record| record.pending.as_deref()) {
             Some(Pending::Message(message)) => *message,
-            Some(Pending::Attempt(_) | Pending::Exchange(_)) | None => ForwardedMessage::default(),
+            Some(Pending::Attempt(_) | Pending::Exchange(_) | Pending::SentOff(_)) | None => {
+                ForwardedMessage::default()
+            }
         }
     }
 
@@ -264,7 +276,7 @@ impl RelayRecords {
         let Some(record) = self.get_mut(link) else { return Ok(()) };
         match record.pending.as_deref_mut() {
             Some(Pending::Message(own)) => *own = message,
-            Some(Pending::Attempt(_) | Pending::Exchange(_)) => {}
+            Some(Pending::Attempt(_) | Pending::Exchange(_) | Pending::SentOff(_)) => {}
             None => {
                 let pending = Box::new(Pending::Message(message));
                 memory.charge_for(Need::Message, pending.bytes())?;
@@ -272,6 +284,34 @@ impl RelayRecords {
             }
         }
         Ok(())
+    }
+
+    /// The client of a relay of frames has broken a rule.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room to remember that.
+    pub(in crate::conn) fn send_off(
+        &mut self,
+        link: SlotRef,
+        sent_off: SentOff,
+        memory: &mut Buffers,
+    ) -> Result<(), OverBudget> {
+        let pending = Box::new(Pending::SentOff(sent_off));
+        memory.charge_for(Need::Message, pending.bytes())?;
+        self.end_pending(link, memory);
+        match self.get_mut(link) {
+            Some(record) => record.pending = Some(pending),
+            None => memory.discharge(pending.bytes()),
+        }
+        Ok(())
+    }
+
+    /// What the client of a relay of frames is to be told at its end, if it has broken a rule.
+    pub(in crate::conn) fn sent_off(&self, link: SlotRef) -> Option<SentOff> {
+        match self.get(link)?.pending.as_deref()? {
+            Pending::SentOff(sent_off) => Some(*sent_off),
+            Pending::Attempt(_) | Pending::Exchange(_) | Pending::Message(_) => None,
+        }
     }
 
     /// When the connection must stand, or the reply be there. While only the client has more of the body of
@@ -288,7 +328,7 @@ impl RelayRecords {
         match self.get(link)?.pending.as_deref()? {
             Pending::Attempt(attempt) => attempt.exchange.as_ref(),
             Pending::Exchange(exchange) => Some(exchange),
-            Pending::Message(_) => None,
+            Pending::Message(_) | Pending::SentOff(_) => None,
         }
     }
 
@@ -297,7 +337,7 @@ impl RelayRecords {
         match self.get_mut(link)?.pending.as_deref_mut()? {
             Pending::Attempt(attempt) => attempt.exchange.as_mut(),
             Pending::Exchange(exchange) => Some(exchange),
-            Pending::Message(_) => None,
+            Pending::Message(_) | Pending::SentOff(_) => None,
         }
     }
 
@@ -441,7 +481,7 @@ impl Pending {
     fn bytes(&self) -> usize {
         match self {
             Self::Attempt(attempt) => attempt.bytes(),
-            Self::Exchange(_) | Self::Message(_) => size_of::<Self>(),
+            Self::Exchange(_) | Self::Message(_) | Self::SentOff(_) => size_of::<Self>(),
         }
     }
 }

@@ -518,18 +518,90 @@ fn a_client_that_breaks_a_rule_is_closed_and_its_backend_told() {
     for (bytes, code) in broken {
         let (client, backend) = open(&mut world);
         client.send(&bytes);
-        let told = read(&mut world, Side::Client, &client);
-        assert_eq!(told.close.map(|own| own.0), Some(Some(code)));
         let reader = read(&mut world, Side::Backend, &backend);
         assert_eq!(reader.close.map(|own| own.0), Some(Some(1001)), "{code}");
-        client.shutdown();
+        backend.send(&close(Side::Backend, 1001, ""));
         backend.shutdown();
+        let told = read(&mut world, Side::Client, &client);
+        assert_eq!(told.close.map(|own| own.0), Some(Some(code)));
+        client.shutdown();
     }
     // A backend has none of these limits.
     let (client, backend) = open(&mut world);
     backend.send(&encoded(Side::Backend, true, Opcode::Binary, &[0; 100_000]));
     assert_eq!(read(&mut world, Side::Client, &client).messages.len(), 1);
     client.reset();
+    assert_bare(&mut world, &upstream);
+}
+
+/// What a client has said before it breaks a rule is answered, whatever becomes of its backend then.
+#[test]
+fn answers_reach_a_client_before_the_close_that_it_has_earned() {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Then {
+        Answers,
+        Closes,
+        Ends,
+        Resets,
+        Breaks,
+        Hangs,
+        ClientGoes,
+    }
+    let all = [
+        Then::Answers,
+        Then::Closes,
+        Then::Ends,
+        Then::Resets,
+        Then::Breaks,
+        Then::Hangs,
+        Then::ClientGoes,
+    ];
+    let upstream = upstream(1);
+    let mut world = calm(&RouteOptions::default(), &upstream);
+    for then in all {
+        let (client, backend) = open(&mut world);
+        client.send(&text(Side::Client, b"hello"));
+        client.send(&encoded(Side::Client, false, Opcode::Text, b"begun"));
+        client.send(&text(Side::Client, b"not a continuation"));
+        client.send(&text(Side::Client, b"not read any more"));
+        let reader = read(&mut world, Side::Backend, &backend);
+        assert_eq!(reader.messages, [(Opcode::Text, b"hello".to_vec())]);
+        assert_eq!(reader.close.map(|own| own.0), Some(Some(1001)), "{then:?}");
+        assert_eq!(client.unread_bytes(), 0, "{then:?}");
+        backend.send(&text(Side::Backend, b"hello"));
+        backend.send(&encoded(Side::Backend, true, Opcode::Ping, b""));
+        match then {
+            Then::Answers => backend.send(&close(Side::Backend, 1001, "bye")),
+            Then::Closes => backend.send(&close(Side::Backend, 4000, "own")),
+            Then::Ends => backend.shutdown(),
+            Then::Resets => {
+                world.settle();
+                backend.reset();
+            }
+            Then::Breaks => backend.send(&text(Side::Client, b"masked")),
+            Then::Hangs => {}
+            Then::ClientGoes => client.reset(),
+        }
+        if then == Then::Hangs {
+            let first = read(&mut world, Side::Client, &client);
+            assert_eq!((first.messages.len(), first.close), (1, None));
+            world.pass(ServerSettings::default().connections.close_ms + LATE_MS);
+            let told = read(&mut world, Side::Client, &client);
+            assert_eq!(told.close.map(|own| own.0), Some(Some(1002)));
+        } else if then != Then::ClientGoes {
+            let told = read(&mut world, Side::Client, &client);
+            assert_eq!(told.messages, [(Opcode::Text, b"hello".to_vec())], "{then:?}");
+            assert_eq!(told.close.map(|own| own.0), Some(Some(1002)), "{then:?}");
+            assert!(!client.was_reset(), "{then:?}");
+        }
+        // Nothing behind the close frame but the answer to its ping.
+        let rest = read(&mut world, Side::Backend, &backend);
+        assert!(rest.messages.is_empty() && rest.close.is_none(), "{then:?}");
+        client.shutdown();
+        backend.shutdown();
+        world.settle();
+    }
+    assert_eq!(world.counter("closed_protocol"), all.len() as u64 - 1);
     assert_bare(&mut world, &upstream);
 }
 
