@@ -1,5 +1,7 @@
 //! What backends ask for over HTTP: a method and a body of JSON each, or several of both in a batch.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -7,7 +9,9 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::decode::{is_json, without_newlines};
+use super::subscription::{SubscriptionFields, SubscriptionOptions, date_of, json_of};
 use crate::channels::IDEMPOTENCY_KEY_BYTES_MAX;
+use crate::timer::WallTime;
 
 /// What a backend asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +30,10 @@ pub enum ApiCall {
     Channels(String),
     /// What the gateway is.
     Info,
+    /// To subscribe connections of a user.
+    Subscribe(ApiSubscribe),
+    /// To renew or to end connections of a user.
+    Refresh(ApiRefresh),
     /// To end subscriptions of a user.
     Unsubscribe(ApiUnsubscribe),
     /// To end connections of a user.
@@ -71,6 +79,40 @@ pub struct ApiPosition {
     pub epoch: String,
 }
 
+/// Subscriptions that are to be made.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ApiSubscribe {
+    /// Whose.
+    pub user: String,
+    /// The channel.
+    pub channel: String,
+    /// The one connection; empty for all of the user.
+    pub client: String,
+    /// The one session; connections by WebSocket have none.
+    pub session: String,
+    /// Behind which publications are wanted.
+    pub recover_since: Option<ApiPosition>,
+    /// What the subscriptions have.
+    pub options: SubscriptionOptions,
+}
+
+/// Connections that are to be renewed or to end.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ApiRefresh {
+    /// Whose.
+    pub user: String,
+    /// The one connection; empty for all of the user.
+    pub client: String,
+    /// The one session; connections by WebSocket have none.
+    pub session: String,
+    /// Whether they end now.
+    pub expired: bool,
+    /// Until when they last; `None` without an end.
+    pub expire_at: Option<WallTime>,
+    /// What others are told of them, as JSON in one line; `None` to leave it.
+    pub info: Option<Arc<[u8]>>,
+}
+
 /// Subscriptions that are to end.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
@@ -81,6 +123,8 @@ pub struct ApiUnsubscribe {
     pub channel: String,
     /// The one connection; empty for all of the user.
     pub client: String,
+    /// The one session; connections by WebSocket have none.
+    pub session: String,
 }
 
 /// Connections that are to end.
@@ -91,6 +135,8 @@ pub struct ApiDisconnect {
     pub user: String,
     /// The one connection; empty for all of the user.
     pub client: String,
+    /// The one session; connections by WebSocket have none.
+    pub session: String,
     /// Connections that stay.
     pub whitelist: Vec<String>,
     /// How they end; `None` for code 3503.
@@ -152,7 +198,9 @@ pub fn parse_call(method: &str, body: &[u8]) -> Result<ApiCall, BadCall> {
         }
         "unsubscribe" => ApiCall::Unsubscribe(read(body)?),
         "disconnect" => disconnect_of(body)?,
-        "subscribe" | "refresh" | "rpc" => ApiCall::Unavailable,
+        "subscribe" => subscribe_of(body)?,
+        "refresh" => refresh_of(body)?,
+        "rpc" => ApiCall::Unavailable,
         _ => return Err(BadCall::Method),
     })
 }
@@ -229,6 +277,46 @@ fn publish_of(body: &[u8], is_broadcast: bool) -> Result<ApiCall, BadCall> {
     Ok(ApiCall::Publish(channels, publish, is_broadcast))
 }
 
+fn subscribe_of(body: &[u8]) -> Result<ApiCall, BadCall> {
+    #[derive(Deserialize)]
+    struct Fields {
+        #[serde(default)]
+        user: String,
+        #[serde(default)]
+        channel: String,
+        #[serde(default)]
+        client: String,
+        #[serde(default)]
+        session: String,
+        #[serde(default)]
+        recover_since: Option<ApiPosition>,
+    }
+    let Fields { user, channel, client, session, recover_since } = read(body)?;
+    present(&channel)?;
+    // Read apart, as raw JSON is not found again in fields that are flattened.
+    let options: SubscriptionFields = read(body)?;
+    let options = options.try_into().map_err(|_| BadCall::Field)?;
+    Ok(ApiCall::Subscribe(ApiSubscribe { user, channel, client, session, recover_since, options }))
+}
+
+fn refresh_of(body: &[u8]) -> Result<ApiCall, BadCall> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Fields {
+        user: String,
+        client: String,
+        session: String,
+        expired: bool,
+        expire_at: Option<i64>,
+        info: Option<Box<RawValue>>,
+        b64info: Option<String>,
+    }
+    let Fields { user, client, session, expired, expire_at, info, b64info } = read(body)?;
+    let info = json_of(info.as_deref(), b64info.as_deref()).map_err(|_| BadCall::Field)?;
+    let expire_at = date_of(expire_at);
+    Ok(ApiCall::Refresh(ApiRefresh { user, client, session, expired, expire_at, info }))
+}
+
 fn disconnect_of(body: &[u8]) -> Result<ApiCall, BadCall> {
     let own: ApiDisconnect = read(body)?;
     if let Some(ApiClose { code, reason }) = &own.disconnect {
@@ -268,7 +356,10 @@ mod tests {
     proptest! {
         #[test]
         fn any_body_is_read_or_refused(body: Vec<u8>, text in "\\{(\"(channel|data|channels)\":[0-9\"\\[\\]a,]{0,6},?){0,3}\\}") {
-            for method in ["publish", "broadcast", "history", "disconnect", "batch", "info"] {
+            for method in [
+                "publish", "broadcast", "history", "disconnect", "batch", "info", "subscribe",
+                "refresh", "unsubscribe",
+            ] {
                 for body in [&body[..], text.as_bytes()] {
                     let _ = (parse_call(method, body), parse_batch(body));
                 }
@@ -307,6 +398,46 @@ mod tests {
         assert!(close(4000, "moved") && close(3503, "x"));
         assert!(!close(1000, "moved") && !close(5000, "moved"));
         assert!(!close(4000, "") && !close(4000, "123"));
+    }
+
+    #[test]
+    fn a_subscription_has_the_options_that_stand_beside_it() {
+        let body = r#"{"user":"ann","channel":"x","client":"c","info":{"a":1},"expire_at":7,
+            "recover_since":{"offset":3,"epoch":"e"},"override":{"presence":{"value":true}}}"#;
+        let overrides = crate::channels::Overrides { presence: Some(true), ..Default::default() };
+        let wanted = ApiSubscribe {
+            user: "ann".to_owned(),
+            channel: "x".to_owned(),
+            client: "c".to_owned(),
+            session: String::new(),
+            recover_since: Some(ApiPosition { offset: 3, epoch: "e".to_owned() }),
+            options: SubscriptionOptions {
+                info: Some(br#"{"a":1}"#.as_slice().into()),
+                expires_at: Some(WallTime(7000)),
+                overrides,
+                ..SubscriptionOptions::default()
+            },
+        };
+        let call = |body: &str| parse_call("subscribe", body.as_bytes());
+        assert_eq!(call(body), Ok(ApiCall::Subscribe(wanted)));
+        assert_eq!(call(r#"{"user":"ann"}"#), Err(BadCall::Field));
+        assert_eq!(call(r#"{"channel":"x","b64info":"%"}"#), Err(BadCall::Field));
+        assert_eq!(call(r#"{"channel":"x","override":7}"#), Err(BadCall::Json));
+    }
+
+    #[test]
+    fn a_connection_is_renewed_or_ends() {
+        let call = |body: &str| parse_call("refresh", body.as_bytes());
+        let wanted = ApiRefresh {
+            user: "ann".to_owned(),
+            expire_at: Some(WallTime(9000)),
+            info: Some(b"[1]".as_slice().into()),
+            ..ApiRefresh::default()
+        };
+        let body = r#"{"user":"ann","expire_at":9,"info":[1]}"#;
+        assert_eq!(call(body), Ok(ApiCall::Refresh(wanted)));
+        let over = ApiRefresh { expired: true, ..ApiRefresh::default() };
+        assert_eq!(call(r#"{"expired":true,"expire_at":0}"#), Ok(ApiCall::Refresh(over)));
     }
 
     #[test]

@@ -127,6 +127,15 @@ impl Encoder {
         self.end_push()
     }
 
+    /// Tells a client that a backend has renewed what its connection is allowed.
+    pub fn refreshed(&mut self, ttl: Ttl) -> &[u8] {
+        self.buffer.clear();
+        self.text("{\"push\":{\"refresh\":{");
+        self.ttl(ttl, "");
+        self.text("}}}");
+        &self.buffer
+    }
+
     fn begin(&mut self, id: u32) {
         self.buffer.clear();
         self.text("{\"id\":");
@@ -567,6 +576,8 @@ mod tests {
             reply(Reply::SubRefreshed(Ttl(9))),
             r#"{"id":7,"sub_refresh":{"expires":true,"ttl":9}}"#
         );
+        assert_eq!(encoder.refreshed(Ttl(0)), br#"{"push":{"refresh":{}}}"#);
+        assert_eq!(encoder.refreshed(Ttl(9)), br#"{"push":{"refresh":{"expires":true,"ttl":9}}}"#);
         assert_eq!(
             encoder.error(7, ErrorCode::Internal),
             br#"{"id":7,"error":{"code":100,"message":"internal server error","temporary":true}}"#

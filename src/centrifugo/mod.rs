@@ -12,6 +12,7 @@
 //! | `code` | the codes of errors, ends of subscriptions and ends of connections |
 //! | `decode` | frames with commands in JSON |
 //! | `encode` | replies and pushes in JSON |
+//! | `subscription` | subscriptions that the server makes, as tokens and backends write them |
 //! | `api` | what backends ask for over HTTP |
 
 mod api;
@@ -20,10 +21,11 @@ mod command;
 mod decode;
 mod encode;
 mod reply;
+mod subscription;
 
 pub use api::{
-    ApiCall, ApiClose, ApiDisconnect, ApiHistory, ApiPosition, ApiPublish, ApiUnsubscribe,
-    BATCH_MAX, BROADCAST_MAX, BadCall, parse_batch, parse_call,
+    ApiCall, ApiClose, ApiDisconnect, ApiHistory, ApiPosition, ApiPublish, ApiRefresh,
+    ApiSubscribe, ApiUnsubscribe, BATCH_MAX, BROADCAST_MAX, BadCall, parse_batch, parse_call,
 };
 pub use code::{Disconnect, ErrorCode, Unsubscribed};
 pub use command::{
@@ -33,3 +35,7 @@ pub use command::{
 pub use decode::{BadFrame, COMMANDS_MAX, commands, is_json, without_newlines};
 pub use encode::Encoder;
 pub use reply::{Connected, HistoryPage, Reply, Subscribed, Ttl};
+pub use subscription::{
+    BadSubscription, SUBSCRIPTION_JSON_BYTES_MAX, ServerSubscription, SubscriptionOptions,
+    info_of_claims, server_subscriptions,
+};

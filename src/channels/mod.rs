@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `name` | the name of a channel, taken apart |
 //! | `namespace` | the options that channels take from their names |
+//! | `overrides` | what one subscription has otherwise |
 //! | `position` | how far a stream is: epoch and offset |
 //! | `history` | the last publications of one channel, and recovery from them |
 //! | `idempotency` | publications that are not to be made twice |
@@ -22,6 +23,7 @@ mod idempotency;
 mod memory_engine;
 mod name;
 mod namespace;
+mod overrides;
 mod position;
 mod presence;
 
@@ -35,5 +37,6 @@ pub use idempotency::{IDEMPOTENCY_KEY_BYTES_MAX, IDEMPOTENCY_MS, IDEMPOTENT_MAX}
 pub use memory_engine::{MemoryEngine, MemoryLimits};
 pub use name::{ChannelName, InvalidChannel, NAME_BYTES_MAX};
 pub use namespace::{Namespace, Namespaces, RecoveryMode, Who};
+pub use overrides::Overrides;
 pub use position::{EPOCH_BYTES, Epoch, Position};
 pub use presence::{ClientId, ClientInfo, Presence};

@@ -33,6 +33,26 @@ keys! {
             rule: Rule::Boolean,
             reload: true,
         }
+        /// Whether a token must name a user. Otherwise a client whose token names none is anonymous.
+        pub disallow_anonymous_tokens: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+            reached: "A client whose token names no user is closed with code 3507.",
+        }
+        /// Whether each client with a user is subscribed to the channel `#USER` when it connects.
+        pub personal_channel: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// The namespace of that channel, which is then `NAMESPACE:#USER`.
+        pub personal_channel_namespace: String {
+            default: String::new(),
+            shown: "none",
+            rule: Rule::Text { bytes_min: 0, bytes_max: 64 },
+            reload: true,
+        }
         /// Time between two pings, in whole seconds as clients are told it; 0 for none.
         pub ping_ms: u64 {
             default: 25_000,
@@ -72,7 +92,7 @@ keys! {
             default: 128,
             rule: integer(1, 10_000),
             reload: true,
-            reached: "A further subscription is refused with error 106.",
+            reached: "A further subscription is refused with error 106, a client whose token names more is closed with code 3505.",
         }
         /// Channels of which a history or a position is kept.
         pub histories_max: usize {

@@ -223,6 +223,15 @@ impl<'e> Effects<'e> {
         self.pending.effects.push(Effect::Discharge(bytes));
     }
 
+    /// Replies to the peer if it is the one whose message is being handled, as [`Effects::reply`] does, and
+    /// sends to it otherwise.
+    pub fn reply_to(&mut self, peer: Peer, kind: MessageKind, payload: &[u8]) {
+        match &self.current {
+            Some(current) if current.peer == peer => self.reply(kind, payload),
+            Some(_) | None => self.send(peer, EncodedFrame::new(kind, payload)),
+        }
+    }
+
     /// Has a peer on this loop not read from now on, until [`Effects::resume`]. What has been read before
     /// still comes.
     pub fn pause(&mut self, peer: Peer) {

@@ -26,7 +26,7 @@ pub trait IdentityCheck: Send + Sync {
     }
 
     /// Checks a signed token that has come in a message of an open connection and not in a request. `None`
-    /// for kinds that know no such tokens. Where its key is not known, keys may be fetched meanwhile: the
+    /// for kinds that know no such tokens. It need not name a user. Where its key is not known, keys may be fetched meanwhile: the
     /// client may try again.
     fn verify_token(&self, peer: Peer, token: &str, now: WallTime) -> Option<Verified> {
         let _ = (peer, token, now);

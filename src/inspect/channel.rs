@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::centrifugo::ErrorCode;
+use crate::centrifugo::{ErrorCode, SubscriptionOptions};
 use crate::channels::{Publication, Since};
+use crate::timer::WallTime;
 
 /// What a backend asks of channels.
 #[derive(Clone, Debug)]
@@ -40,6 +41,30 @@ pub enum ChannelQuestion {
     List(usize),
     /// How many connections there are. For every loop.
     Count,
+    /// To subscribe the connections of a user. For every loop.
+    Subscribe {
+        /// Whose.
+        user: Arc<str>,
+        /// Where.
+        channel: Arc<str>,
+        /// The one connection; `None` for all.
+        client: Option<Arc<str>>,
+        /// The offset and the epoch behind which publications are wanted.
+        recover: Option<(u64, Arc<str>)>,
+        /// What the subscription has.
+        options: SubscriptionOptions,
+    },
+    /// To renew what connections of a user are allowed, or to end it. For every loop.
+    Refresh {
+        /// Whose.
+        user: Arc<str>,
+        /// The one connection; `None` for all.
+        client: Option<Arc<str>>,
+        /// Until when, or without an end.
+        lasts: Lasting,
+        /// What others are told of the connections from now on, as JSON; `None` to leave it.
+        info: Option<Arc<[u8]>>,
+    },
     /// To end subscriptions of a user. For every loop.
     Unsubscribe {
         /// Whose.
@@ -60,6 +85,17 @@ pub enum ChannelQuestion {
         /// The code and the reason of the close frame.
         close: (u16, Arc<str>),
     },
+}
+
+/// How long a connection lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasting {
+    /// It ends now.
+    Over,
+    /// Until this date.
+    Until(WallTime),
+    /// Until something else ends it.
+    Unlimited,
 }
 
 /// What a loop answers.
@@ -88,9 +124,12 @@ impl ChannelQuestion {
             | Self::PresenceStats(channel)
             | Self::History { channel, .. }
             | Self::Forget(channel) => Some(channel),
-            Self::List(_) | Self::Count | Self::Unsubscribe { .. } | Self::Disconnect { .. } => {
-                None
-            }
+            Self::List(_)
+            | Self::Count
+            | Self::Subscribe { .. }
+            | Self::Refresh { .. }
+            | Self::Unsubscribe { .. }
+            | Self::Disconnect { .. } => None,
         }
     }
 
@@ -104,6 +143,12 @@ impl ChannelQuestion {
             | Self::History { channel, .. }
             | Self::Forget(channel) => channel.len(),
             Self::List(_) | Self::Count => 0,
+            Self::Subscribe { user, channel, options, .. } => {
+                user.len() + channel.len() + options.held_bytes()
+            }
+            Self::Refresh { user, info, .. } => {
+                user.len() + info.as_ref().map_or(0, |own| own.len())
+            }
             Self::Unsubscribe { user, .. } => user.len(),
             Self::Disconnect { user, except, .. } => {
                 user.len() + except.iter().map(String::len).sum::<usize>()

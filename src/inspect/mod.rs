@@ -12,7 +12,7 @@ mod query;
 mod room;
 mod trace;
 
-pub use channel::{ChannelAnswer, ChannelQuestion};
+pub use channel::{ChannelAnswer, ChannelQuestion, Lasting};
 pub use connection::{ConnectionDetail, ConnectionPhase, ConnectionProtocol, ConnectionSummary};
 pub use filter::ConnectionFilter;
 pub use query::{ClosedSlice, ConnectionSlice, Query, SentSlice};

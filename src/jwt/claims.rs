@@ -22,10 +22,19 @@ pub struct ClaimRules {
     pub user: String,
 }
 
+/// Whether a token must name a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// It must.
+    Required,
+    /// It may leave the user out, or leave it empty: then the bearer is anonymous.
+    Optional,
+}
+
 /// What a verified token says of its bearer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Claims {
-    /// The name of the user; not empty.
+    /// The name of the user; empty only where [`Naming::Optional`] allows it.
     pub user: String,
     /// When the token ceases to be accepted, leeway included; `None` if it has no `exp`.
     pub expires_at: Option<WallTime>,
@@ -38,13 +47,24 @@ impl ClaimRules {
     ///
     /// # Errors
     /// The first rule that they break.
-    pub(super) fn check(&self, json: &[u8], now: WallTime) -> Result<Claims, TokenError> {
+    pub(super) fn check(
+        &self,
+        json: &[u8],
+        now: WallTime,
+        naming: Naming,
+    ) -> Result<Claims, TokenError> {
         let claims: Map<String, Value> =
             serde_json::from_slice(json).map_err(|_| TokenError::Claims)?;
         let expires_at = self.check_time(&claims, now)?;
         self.check_issuer(&claims)?;
         self.check_audience(&claims)?;
-        let user = claims.get(&self.user).and_then(user_name).ok_or(TokenError::User)?;
+        let user = match (claims.get(&self.user), naming) {
+            (None | Some(Value::Null), Naming::Optional) => String::new(),
+            (Some(Value::String(name)), Naming::Optional) => name.clone(),
+            (named, Naming::Required | Naming::Optional) => {
+                named.and_then(user_name).ok_or(TokenError::User)?
+            }
+        };
         Ok(Claims { user, expires_at, all: claims })
     }
 
@@ -140,7 +160,7 @@ mod tests {
     }
 
     fn check(rules: &ClaimRules, claims: &Value, now: WallTime) -> Result<Claims, TokenError> {
-        rules.check(claims.to_string().as_bytes(), now)
+        rules.check(claims.to_string().as_bytes(), now, Naming::Required)
     }
 
     const NOW: WallTime = WallTime(1_000_000);
@@ -171,8 +191,10 @@ mod tests {
         /// names the user.
         #[test]
         fn any_bytes_are_checked(json: Vec<u8>, text in "\\PC{0,64}") {
-            let _ = rules().check(&json, NOW);
-            let _ = rules().check(text.as_bytes(), NOW);
+            for naming in [Naming::Required, Naming::Optional] {
+                let _ = rules().check(&json, NOW, naming);
+                let _ = rules().check(text.as_bytes(), NOW, naming);
+            }
             let claims = json!({ "sub": text, "user": "other" });
             let user = check(&rules(), &claims, NOW).map(|claims| claims.user);
             prop_assert_eq!(user, if text.is_empty() { Err(TokenError::User) } else { Ok(text) });
@@ -243,6 +265,21 @@ mod tests {
         for wrong in [json!(1.5), json!(null), json!(""), json!(["ann"]), json!({ "a": 1 })] {
             let claims = json!({ "uid": wrong });
             assert_eq!(check(&rules, &claims, NOW), Err(TokenError::User), "{claims}");
+        }
+    }
+
+    #[test]
+    fn a_user_may_be_left_out_where_that_is_allowed() {
+        let user = |claims: Value| {
+            let json = claims.to_string();
+            rules().check(json.as_bytes(), NOW, Naming::Optional).map(|claims| claims.user)
+        };
+        for none in [json!({}), json!({ "sub": "" }), json!({ "sub": null })] {
+            assert_eq!(user(none.clone()), Ok(String::new()), "{none}");
+        }
+        assert_eq!(user(json!({ "sub": 7 })), Ok("7".to_owned()));
+        for wrong in [json!({ "sub": 1.5 }), json!({ "sub": ["ann"] }), json!({ "sub": true })] {
+            assert_eq!(user(wrong.clone()), Err(TokenError::User), "{wrong}");
         }
     }
 }

@@ -27,7 +27,7 @@ mod token;
 mod verifier;
 
 pub use algorithm::Algorithm;
-pub use claims::{ClaimRules, Claims, numeric_date};
+pub use claims::{ClaimRules, Claims, Naming, numeric_date};
 pub use error::TokenError;
 pub use jwk_set::{JwkSet, NotAJwkSet};
 pub use key::{Key, KeyError};

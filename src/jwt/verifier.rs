@@ -1,6 +1,6 @@
 //! The verification of a token: its signature, then its claims.
 
-use super::claims::{ClaimRules, Claims};
+use super::claims::{ClaimRules, Claims, Naming};
 use super::error::TokenError;
 use super::key_set::KeySet;
 use super::token::Token;
@@ -29,8 +29,20 @@ impl Verifier {
     /// Verifies a token at a time. No claim is read before a signature is right.
     #[must_use]
     pub fn verify(&self, keys: &KeySet, token: &str, now: WallTime) -> Verified {
+        self.verify_naming(keys, token, now, Naming::Required)
+    }
+
+    /// As [`Verifier::verify`], for tokens that may have to name no user.
+    #[must_use]
+    pub fn verify_naming(
+        &self,
+        keys: &KeySet,
+        token: &str,
+        now: WallTime,
+        naming: Naming,
+    ) -> Verified {
         let mut work = prices::bytes(token.len().min(self.token_bytes_max)) + prices::JWT_HEADER;
-        let result = self.verify_with(keys, token, now, &mut work);
+        let result = self.verify_with(keys, token, (now, naming), &mut work);
         Verified { result, work }
     }
 
@@ -38,7 +50,7 @@ impl Verifier {
         &self,
         keys: &KeySet,
         text: &str,
-        now: WallTime,
+        (now, naming): (WallTime, Naming),
         work: &mut u64,
     ) -> Result<Claims, TokenError> {
         let token = Token::parse(text, self.token_bytes_max)?;
@@ -52,7 +64,7 @@ impl Verifier {
             tried += 1;
             *work += key.price();
             if key.verifies(token.signed.as_bytes(), &signature) {
-                return self.rules.check(&token.claims()?, now);
+                return self.rules.check(&token.claims()?, now, naming);
             }
         }
         Err(if tried == 0 { TokenError::UnknownKey } else { TokenError::Signature })

@@ -170,6 +170,8 @@ fn channels_route(
         tokens: check(&own.tokens),
         subscription_tokens: check(&own.subscription_tokens),
         allow_anonymous: own.allow_anonymous,
+        disallow_anonymous_tokens: own.disallow_anonymous_tokens,
+        personal_namespace: own.personal_channel.then(|| own.personal_channel_namespace.clone()),
         limits: own.limits(),
         times: own.times(),
     });

@@ -72,6 +72,7 @@ fn centrifuge_js_passes_its_battery(package: &str) {
     command.arg(below_root("tests/clients/centrifuge/battery.mjs"));
     command.arg(format!("ws://{}/connection/websocket", gateway.address()));
     command.arg(clients).arg(package).arg(SECRET);
+    command.arg(format!("http://{}/api", gateway.api_address())).arg(KEY);
     run(command);
 }
 

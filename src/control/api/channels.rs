@@ -13,14 +13,14 @@ use serde_json::{Map, Value, json};
 
 use super::shared::Shared;
 use crate::centrifugo::{
-    ApiCall, ApiDisconnect, ApiHistory, ApiPublish, ApiUnsubscribe, BadCall, Disconnect, ErrorCode,
-    parse_batch, parse_call,
+    ApiCall, ApiDisconnect, ApiHistory, ApiPublish, ApiRefresh, ApiSubscribe, ApiUnsubscribe,
+    BadCall, Disconnect, ErrorCode, parse_batch, parse_call,
 };
 use crate::channels::{Publication, PublicationDetails, RECOVERED_MAX, Since};
 use crate::control::admin::Gateway;
 use crate::control::admin::error::ApiError;
 use crate::control::admin::slices::ask;
-use crate::inspect::{ChannelAnswer, ChannelQuestion, Query};
+use crate::inspect::{ChannelAnswer, ChannelQuestion, Lasting, Query};
 
 /// `POST /api/METHOD`.
 pub(super) async fn call(
@@ -75,12 +75,20 @@ async fn answer(gateway: &dyn Gateway, call: ApiCall) -> Result<String, ErrorCod
         }
         ApiCall::Channels(pattern) => channels(gateway, &pattern).await,
         ApiCall::Info => info(gateway).await,
-        ApiCall::Unsubscribe(ApiUnsubscribe { user, channel, client }) => {
+        ApiCall::Subscribe(mut own) => {
+            let session = std::mem::take(&mut own.session);
+            for_sessions(gateway, &session, subscribe(own)).await
+        }
+        ApiCall::Refresh(mut own) => {
+            let session = std::mem::take(&mut own.session);
+            for_sessions(gateway, &session, refresh(own)).await
+        }
+        ApiCall::Unsubscribe(ApiUnsubscribe { user, channel, client, session }) => {
             let (channel, client) = (filled(&channel), filled(&client));
             let question = ChannelQuestion::Unsubscribe { user: user.into(), channel, client };
-            all(gateway, &question).await
+            for_sessions(gateway, &session, question).await
         }
-        ApiCall::Disconnect(ApiDisconnect { user, client, whitelist, disconnect }) => {
+        ApiCall::Disconnect(ApiDisconnect { user, client, session, whitelist, disconnect }) => {
             let default = Disconnect::ForceNoReconnect;
             let close = disconnect.map_or_else(
                 || (default.code(), default.text().into()),
@@ -92,7 +100,7 @@ async fn answer(gateway: &dyn Gateway, call: ApiCall) -> Result<String, ErrorCod
                 except: whitelist.into(),
                 close,
             };
-            all(gateway, &question).await
+            for_sessions(gateway, &session, question).await
         }
         ApiCall::Unavailable => Err(ErrorCode::NotAvailable),
     }
@@ -187,12 +195,41 @@ async fn one(gateway: &dyn Gateway, question: ChannelQuestion) -> Result<String,
     }
 }
 
-/// Has every loop do something.
-async fn all(gateway: &dyn Gateway, question: &ChannelQuestion) -> Result<String, ErrorCode> {
-    for loop_index in 0..gateway.loop_count() {
-        ask_loop(gateway, loop_index, question.clone()).await?;
+/// Has every loop do something with the connections of a session. Connections by WebSocket have none, so none
+/// is meant where one is named.
+async fn for_sessions(
+    gateway: &dyn Gateway,
+    session: &str,
+    question: ChannelQuestion,
+) -> Result<String, ErrorCode> {
+    let mut outcome = Ok("{}".to_owned());
+    if !session.is_empty() {
+        return outcome;
     }
-    Ok("{}".to_owned())
+    for loop_index in 0..gateway.loop_count() {
+        // What one loop cannot do the others do all the same.
+        if let Err(error) = ask_loop(gateway, loop_index, question.clone()).await {
+            outcome = outcome.and(Err(error));
+        }
+    }
+    outcome
+}
+
+fn subscribe(own: ApiSubscribe) -> ChannelQuestion {
+    let ApiSubscribe { user, channel, client, recover_since, options, .. } = own;
+    let recover = recover_since.map(|own| (own.offset, own.epoch.into()));
+    let (user, channel, client) = (user.into(), channel.into(), filled(&client));
+    ChannelQuestion::Subscribe { user, channel, client, recover, options }
+}
+
+fn refresh(own: ApiRefresh) -> ChannelQuestion {
+    let ApiRefresh { user, client, expired, expire_at, info, .. } = own;
+    let lasts = match (expired, expire_at) {
+        (true, _) => Lasting::Over,
+        (false, Some(date)) => Lasting::Until(date),
+        (false, None) => Lasting::Unlimited,
+    };
+    ChannelQuestion::Refresh { user: user.into(), client: filled(&client), lasts, info }
 }
 
 async fn ask_loop(

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use super::clients::Phase;
 use super::home::HomeQuestion;
-use super::service::Channels;
-use super::to_home::{Forwarded, LeaveReply};
-use crate::centrifugo::{ErrorCode, Unsubscribed};
+use super::service::{Channels, reply};
+use super::subscribe::Joining;
+use super::to_home::{Forwarded, LeaveReply, Told};
+use super::tokens::ttl;
+use crate::centrifugo::{Disconnect, ErrorCode, Unsubscribed};
 use crate::channels::{ChannelName, InvalidChannel, Namespace};
-use crate::inspect::{ChannelAnswer, ChannelQuestion};
+use crate::inspect::{ChannelAnswer, ChannelQuestion, Lasting};
 use crate::key::home_loop;
 use crate::mail::Reply;
 use crate::services::{Effects, Peer, ServiceMessage};
@@ -27,6 +30,19 @@ impl Channels {
             ChannelQuestion::Count => {
                 let (channels, members) = self.home.counts();
                 reply.send(ChannelAnswer::Counts(self.clients.len(), channels, members));
+            }
+            ChannelQuestion::Subscribe { user, channel, client, recover, options } => {
+                let recover = recover.as_ref().map(|(offset, epoch)| (*offset, &**epoch));
+                let joining = Joining { recover, ..Joining::by_server(&options, Told::Push) };
+                let outcome =
+                    self.subscribe_user(&user, client.as_deref(), &channel, joining, effects);
+                reply.send(outcome.map_or_else(ChannelAnswer::Failed, |()| ChannelAnswer::Done));
+            }
+            ChannelQuestion::Refresh { user, client, lasts, info } => {
+                for peer in self.peers_of(&user, client.as_deref(), &[]) {
+                    self.refresh_by_backend(peer, lasts, info.as_ref(), effects);
+                }
+                reply.send(ChannelAnswer::Done);
             }
             ChannelQuestion::Unsubscribe { user, channel, client } => {
                 self.unsubscribe_user(&user, channel.as_deref(), client.as_deref(), effects);
@@ -85,6 +101,8 @@ impl Channels {
             }
             ChannelQuestion::List(_)
             | ChannelQuestion::Count
+            | ChannelQuestion::Subscribe { .. }
+            | ChannelQuestion::Refresh { .. }
             | ChannelQuestion::Unsubscribe { .. }
             | ChannelQuestion::Disconnect { .. } => return,
         };
@@ -114,6 +132,72 @@ impl Channels {
         if has_it { Ok(Arc::clone(namespace)) } else { Err(ErrorCode::NotAvailable) }
     }
 
+    /// Subscribes the connections of a user that are not in the channel yet. The first error is the result, and
+    /// the others are subscribed all the same.
+    fn subscribe_user(
+        &mut self,
+        user: &str,
+        client: Option<&str>,
+        channel: &str,
+        joining: Joining<'_>,
+        effects: &mut Effects<'_>,
+    ) -> Result<(), ErrorCode> {
+        let namespace = self.namespace_for_backend(channel, Requirement::Nothing)?;
+        let Ok(name) = ChannelName::parse(channel) else { return Err(ErrorCode::BadRequest) };
+        let mut outcome = Ok(());
+        for peer in self.peers_of(user, client, &[]) {
+            let Some(own) = self.clients.get_mut(peer.key) else { continue };
+            if own.subscription(channel).is_some() {
+                continue;
+            }
+            let told = match own.phase {
+                Phase::Connected => Told::Push,
+                // It is not told of anything before the reply to its first command.
+                Phase::Connecting => Told::Connect,
+                Phase::New | Phase::Refused | Phase::Closing => continue,
+            };
+            if own.subscriptions.len() >= self.settings.limits.connection_channels_max {
+                outcome = Err(ErrorCode::LimitExceeded);
+                continue;
+            }
+            if let (Told::Connect, Some(connecting)) = (told, &mut own.rare().connecting) {
+                connecting.missing += 1;
+            }
+            let joining = Joining { told, ..joining };
+            self.become_member(peer, joining, (&name, &namespace), effects);
+        }
+        outcome
+    }
+
+    /// Renews or ends what a connection is allowed.
+    fn refresh_by_backend(
+        &mut self,
+        peer: Peer,
+        lasts: Lasting,
+        info: Option<&Arc<[u8]>>,
+        effects: &mut Effects<'_>,
+    ) {
+        let now = effects.wall_now();
+        let expires_at = match lasts {
+            Lasting::Until(date) if date > now => Some(date),
+            Lasting::Over | Lasting::Until(_) => {
+                return self.disconnect(peer, Disconnect::Expired, effects);
+            }
+            Lasting::Unlimited => None,
+        };
+        let Some(client) = self.clients.get_mut(peer.key) else { return };
+        if client.phase != Phase::Connected {
+            return;
+        }
+        let rare = client.rare();
+        rare.expires_at = expires_at;
+        if let Some(info) = info {
+            rare.info = Some(Arc::clone(info));
+        }
+        reply(peer, self.encoder.refreshed(ttl(expires_at, now)), effects);
+        self.file_anew(peer, effects);
+    }
+
     fn unsubscribe_user(
         &mut self,
         user: &str,
@@ -126,8 +210,15 @@ impl Channels {
             let names = own.subscriptions.iter().map(|own| Arc::clone(&own.channel.name));
             let names: Vec<Arc<str>> =
                 names.filter(|name| channel.is_none_or(|channel| **name == *channel)).collect();
+            let told = match own.phase {
+                // It has not been told that it is a member.
+                Phase::Connecting => LeaveReply::Nothing,
+                Phase::New | Phase::Connected | Phase::Refused | Phase::Closing => {
+                    LeaveReply::Push(Unsubscribed::Server)
+                }
+            };
             for name in names {
-                self.leave(peer, &name, LeaveReply::Push(Unsubscribed::Server), effects);
+                self.leave(peer, &name, told, effects);
             }
         }
     }

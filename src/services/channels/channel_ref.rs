@@ -23,8 +23,7 @@ pub(super) struct ChannelRef {
 impl ChannelRef {
     pub(super) fn new(name: &ChannelName<'_>, namespace: &Arc<Namespace>, loop_count: u16) -> Self {
         let is_apart = namespace.join_leave && !namespace.force_push_join_leave;
-        // No channel has a line break in its name.
-        let joins = is_apart.then(|| format!("\n{}", name.as_str()).into());
+        let joins = is_apart.then(|| joins_topic(name.as_str()));
         let namespace = Arc::clone(namespace);
         Self {
             name: name.as_str().into(),
@@ -33,6 +32,27 @@ impl ChannelRef {
             home: home_loop(name.as_str(), loop_count),
         }
     }
+
+    /// The same channel for a member with options of its own, which others do not have.
+    pub(super) fn with_options(&self, namespace: Namespace) -> Self {
+        // Where all members are told who comes and goes, the topic of the channel is the one for that.
+        let is_told_to_all = self.namespace.join_leave && self.namespace.force_push_join_leave;
+        let joins = match &self.joins {
+            Some(joins) => Some(Arc::clone(joins)),
+            None => (namespace.join_leave && !is_told_to_all).then(|| joins_topic(&self.name)),
+        };
+        Self {
+            name: Arc::clone(&self.name),
+            joins,
+            namespace: Arc::new(namespace),
+            home: self.home,
+        }
+    }
+}
+
+/// No channel has a line break in its name.
+fn joins_topic(name: &str) -> Arc<str> {
+    format!("\n{name}").into()
 }
 
 /// The channels of which connections of a loop are members, each once.

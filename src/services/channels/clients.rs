@@ -8,6 +8,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::channel_ref::{ChannelRef, ChannelRefs};
+use super::connecting::Connecting;
 use crate::channels::ClientId;
 use crate::key::{ConnKey, SlotRef, slot_number};
 use crate::shrink::Shrink as _;
@@ -41,6 +42,10 @@ pub(super) struct Rare {
     pub(super) info: Option<Arc<[u8]>>,
     /// When its credential expires.
     pub(super) expires_at: Option<WallTime>,
+    /// What is under way while it connects.
+    pub(super) connecting: Option<Box<Connecting>>,
+    /// The channels that its token names, sorted.
+    pub(super) granted: Box<[Arc<str>]>,
     /// What few subscriptions have, by their numbers.
     pub(super) subscriptions: Vec<(u16, RareSubscription)>,
 }
@@ -68,6 +73,8 @@ pub(super) struct Subscription {
 pub(super) enum Phase {
     /// It has sent no command yet.
     New,
+    /// Its first command is not answered yet, and what it sends meanwhile is held.
+    Connecting,
     /// It is connected.
     Connected,
     /// Its first command failed, and it may send no other.

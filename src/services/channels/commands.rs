@@ -41,11 +41,24 @@ impl From<Disconnect> for Failure {
 impl Channels {
     /// Does what the commands of a frame ask for, until one ends the connection.
     pub(super) fn on_frame(&mut self, peer: Peer, frame: &[u8], effects: &mut Effects<'_>) {
+        self.on_commands(peer, frame, 0, effects);
+    }
+
+    /// As above, of a frame whose first commands are `done`.
+    pub(super) fn on_commands(
+        &mut self,
+        peer: Peer,
+        frame: &[u8],
+        done: usize,
+        effects: &mut Effects<'_>,
+    ) {
         effects.charge_work(prices::bytes(frame.len()));
-        for command in commands(frame) {
+        for (number, command) in commands(frame).enumerate().skip(done) {
             let Some(phase) = self.clients.get(peer.key).map(|client| client.phase) else { return };
-            if phase == Phase::Closing {
-                return;
+            match phase {
+                Phase::Closing => return,
+                Phase::Connecting => return self.hold(peer, (frame, number), effects),
+                Phase::New | Phase::Connected | Phase::Refused => {}
             }
             effects.charge_work(COMMAND_WORK);
             let result = match command {
@@ -56,7 +69,9 @@ impl Channels {
             };
             match result {
                 Ok(()) => {}
-                Err((id, Failure::Error(code))) => reply(self.encoder.error(id, code), effects),
+                Err((id, Failure::Error(code))) => {
+                    reply(peer, self.encoder.error(id, code), effects);
+                }
                 Err((_, Failure::Disconnect(why))) => self.disconnect(peer, why, effects),
             }
         }
@@ -72,7 +87,7 @@ impl Channels {
     ) -> Result<(), Failure> {
         match (phase, &method) {
             (Phase::New, Method::Connect(_)) | (Phase::Connected, _) => {}
-            (Phase::New | Phase::Refused | Phase::Closing, _) => {
+            (Phase::New | Phase::Connecting | Phase::Refused | Phase::Closing, _) => {
                 return Err(Disconnect::BadRequest.into());
             }
         }
@@ -122,7 +137,7 @@ impl Channels {
             return Err(Disconnect::BadRequest.into());
         }
         if !self.leave(peer, channel, LeaveReply::Command(id), effects) {
-            reply(self.encoder.reply(id, &Reply::Unsubscribed), effects);
+            reply(peer, self.encoder.reply(id, &Reply::Unsubscribed), effects);
         }
         Ok(())
     }
@@ -195,11 +210,16 @@ impl Channels {
         if *client.user != *found.user {
             return Err(Disconnect::InvalidToken.into());
         }
+        let granted = client.rare.iter().flat_map(|own| &own.granted).map(|own| &**own);
+        if !granted.eq(found.subscriptions.iter().map(|(name, _)| &**name)) {
+            // Its channels have changed, so it is to connect again.
+            return Err(Disconnect::InsufficientState.into());
+        }
         let client_id = client.id;
         let rare = client.rare();
         (rare.expires_at, rare.info) = (found.expires_at, found.info);
         let ttl = ttl(found.expires_at, now);
-        reply(self.encoder.reply(id, &Reply::Refreshed(client_id, ttl)), effects);
+        reply(peer, self.encoder.reply(id, &Reply::Refreshed(client_id, ttl)), effects);
         self.file_anew(peer, effects);
         Ok(())
     }
@@ -232,9 +252,9 @@ impl Channels {
         })?;
         let now = effects.wall_now();
         let Some(client) = self.clients.get_mut(peer.key) else { return Ok(()) };
-        client.set_rare_subscription(serial, found.into());
+        client.set_rare_subscription(serial, (&found).into());
         let ttl = ttl(client.rare_subscription(serial).and_then(|own| own.expires_at), now);
-        reply(self.encoder.reply(id, &Reply::SubRefreshed(ttl)), effects);
+        reply(peer, self.encoder.reply(id, &Reply::SubRefreshed(ttl)), effects);
         self.file_anew(peer, effects);
         Ok(())
     }

@@ -7,10 +7,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::awaiting::{RareMembers, Waited};
 use super::channel_ref::ChannelRef;
 use super::settings::ChannelsLimits;
-use super::to_home::{ChannelAction, HistoryQuestion, LeaveReply, Refused, Subscribe, ToHome};
-use crate::centrifugo::{Encoder, ErrorCode, HistoryPage, Reply, Subscribed};
+use super::to_home::{
+    ChannelAction, Gathered, HistoryQuestion, LeaveReply, Refused, Subscribe, ToHome, Told,
+};
+use crate::centrifugo::{Disconnect, Encoder, ErrorCode, HistoryPage, Reply, Subscribed};
 use crate::channels::{
     ClientInfo, Engine, EngineError, EngineEvent, MemoryEngine, Namespace, Position, Presence,
     Publication, PublishRequest, Read, ReadRequest, Recovery, Since, StreamItem,
@@ -44,6 +47,8 @@ struct HomeChannel {
     members: u32,
     /// `None` where nothing is told of members.
     presence: Option<Box<Presence<Peer>>>,
+    /// What few channels have.
+    rare: Option<Box<RareMembers>>,
 }
 
 /// What a backend asks of one channel.
@@ -107,6 +112,7 @@ impl Home {
         let ToHome { channel, peer, action } = message;
         match action {
             ChannelAction::Subscribe(own) => self.subscribe(&channel, peer, own, effects),
+            ChannelAction::Confirm => self.confirm(&channel, peer, effects),
             ChannelAction::Leave(reply) => self.leave(&channel, peer, reply, effects),
             ChannelAction::Publish(id, publication) => {
                 let request = PublishRequest {
@@ -212,6 +218,7 @@ impl Home {
             channel: Arc::clone(channel),
             members: 0,
             presence: None,
+            rare: None,
         });
         // Also one that is refused: its `Leave` follows.
         at_home.members += 1;
@@ -277,12 +284,13 @@ impl Home {
         let StreamItem { channel, publication, position } = item;
         self.counts.publications += 1;
         // Without members it would go through the mailboxes of all loops for nothing.
-        if !self.channels.contains_key(channel) {
-            return;
-        }
+        let Some(at_home) = self.channels.get_mut(channel) else { return };
         let offset = position.map(|own| own.offset);
-        let json = self.encoder.publication(channel, offset, publication);
-        effects.publish(channel, text_frame(json), Order::Sender);
+        let frame = text_frame(self.encoder.publication(channel, offset, publication));
+        if let Some(rare) = &mut at_home.rare {
+            rare.keep(&frame, false, false);
+        }
+        effects.publish(channel, frame, Order::Sender);
     }
 
     /// Tells the one who asked what came of it.
@@ -319,6 +327,7 @@ impl Home {
         if is_lost && own.rejects_unrecovered {
             return self.refuse(peer, &own, ErrorCode::UnrecoverablePosition, effects);
         }
+        let top = read.as_ref().map(|read| read.position);
         let subscribed = subscribed(&own, read);
         if subscribed.was_recovering {
             match subscribed.is_recovered {
@@ -326,33 +335,90 @@ impl Home {
                 false => self.counts.positions_lost += 1,
             }
         }
-        let json = self.encoder.reply(own.id, &Reply::Subscribed(&subscribed));
-        send(peer, json, effects);
-        effects.subscribe(peer, &channel.name);
-        if let Some(joins) = channel.joins.as_ref().filter(|_| own.hears_joins) {
-            effects.subscribe(peer, joins);
-        }
         if subscribed.is_positioned {
             Engine::<Context>::set_interest(&mut self.engine, &channel.name, true);
         }
+        self.tell_member(channel, peer, (&own, subscribed, top), effects);
         let (Some(info), Some(at_home)) = (own.info, self.channels.get_mut(&channel.name)) else {
             return;
         };
-        at_home.presence.get_or_insert_default().add(peer, info.clone());
-        if channel.namespace.join_leave {
-            let topic = channel.joins.as_ref().unwrap_or(&channel.name);
-            let frame = text_frame(self.encoder.join(&channel.name, &info));
-            effects.publish(topic, frame, Order::Sender);
+        match channel.namespace.presence {
+            true => at_home.presence.get_or_insert_default().add(peer, info.clone()),
+            false => at_home.rare.get_or_insert_default().unlisted.add(peer, info.clone()),
         }
+        if channel.namespace.join_leave {
+            let frame = text_frame(self.encoder.join(&channel.name, &info));
+            at_home.tell_of_member(channel, frame, effects);
+        }
+    }
+
+    /// Tells a member that it is one, and has it hear of the channel from then on.
+    fn tell_member(
+        &mut self,
+        channel: &Arc<ChannelRef>,
+        peer: Peer,
+        (own, mut subscribed, top): (&Subscribe, Subscribed, Option<Position>),
+        effects: &mut Effects<'_>,
+    ) {
+        match own.told {
+            Told::Reply(id) => {
+                send(peer, self.encoder.reply(id, &Reply::Subscribed(&subscribed)), effects);
+            }
+            Told::Push => {
+                // Such a push has no list of publications, so they come behind it, one by one.
+                let missed = std::mem::take(&mut subscribed.publications);
+                send(peer, self.encoder.server_subscribed(&channel.name, &subscribed), effects);
+                for (offset, publication) in &missed {
+                    let offset = Some(*offset);
+                    let json = self.encoder.publication(&channel.name, offset, publication);
+                    send(peer, json, effects);
+                }
+            }
+            Told::Connect => {
+                if let Some(at_home) = self.channels.get_mut(&channel.name) {
+                    let rare = at_home.rare.get_or_insert_default();
+                    rare.await_confirmation(peer, own.hears_joins);
+                }
+                let outcome = Ok((subscribed, top));
+                let gathered = Gathered { peer, serial: own.serial, outcome };
+                return effects.answer(peer.loop_index, Box::new(gathered));
+            }
+        }
+        hear(channel, peer, own.hears_joins, effects);
+    }
+
+    /// The reply is out that tells a member of this channel.
+    fn confirm(&mut self, channel: &ChannelRef, peer: Peer, effects: &mut Effects<'_>) {
+        let Some(at_home) = self.channels.get_mut(&channel.name) else { return };
+        let waited = at_home.rare.as_mut().and_then(|rare| rare.confirm(peer));
+        at_home.forget_rare();
+        let Some(Waited { frames, is_cut, hears_joins }) = waited else { return };
+        if is_cut {
+            let why = Disconnect::InsufficientState;
+            return effects.close(peer, why.close_code(), why.text());
+        }
+        for frame in frames {
+            effects.send(peer, frame);
+        }
+        hear(channel, peer, hears_joins, effects);
     }
 
     /// Tells a connection, and its loop, that it is no member.
     fn refuse(&mut self, peer: Peer, own: &Subscribe, error: ErrorCode, effects: &mut Effects<'_>) {
         self.counts.refusals += u32::from(error == ErrorCode::LimitExceeded);
         self.counts.positions_lost += u32::from(error == ErrorCode::UnrecoverablePosition);
-        send(peer, self.encoder.error(own.id, error), effects);
-        let refused = Refused { peer, serial: own.serial };
-        effects.answer(peer.loop_index, Box::new(refused));
+        let serial = own.serial;
+        match own.told {
+            Told::Reply(id) => send(peer, self.encoder.error(id, error), effects),
+            Told::Push => {
+                log::debug!(connection:% = peer; "channels: not subscribed: {}", error.text());
+            }
+            Told::Connect => {
+                let gathered = Gathered { peer, serial, outcome: Err(error) };
+                return effects.answer(peer.loop_index, Box::new(gathered));
+            }
+        }
+        effects.answer(peer.loop_index, Box::new(Refused { peer, serial }));
     }
 
     fn leave(
@@ -378,15 +444,17 @@ impl Home {
         at_home.members = at_home.members.saturating_sub(1);
         self.counts.members = self.counts.members.saturating_sub(1);
         let info = at_home.presence.as_mut().and_then(|own| own.remove(peer));
+        let unlisted = at_home.rare.as_mut().and_then(|own| own.remove(peer));
+        at_home.forget_rare();
+        let info = info.or(unlisted);
         if at_home.members == 0 {
             self.channels.remove(&channel.name);
             self.counts.channels = self.counts.channels.saturating_sub(1);
             self.channels.shrink_if_sparse(CHANNELS_KEPT);
             Engine::<Context>::set_interest(&mut self.engine, &channel.name, false);
         } else if let Some(info) = info.filter(|_| channel.namespace.join_leave) {
-            let topic = channel.joins.as_ref().unwrap_or(&channel.name);
             let frame = text_frame(self.encoder.leave(&channel.name, &info));
-            effects.publish(topic, frame, Order::Sender);
+            at_home.tell_of_member(channel, frame, effects);
         }
     }
 
@@ -418,6 +486,34 @@ impl Home {
     }
 }
 
+impl HomeChannel {
+    /// Tells who wants to hear it that a member has come or left.
+    fn tell_of_member(
+        &mut self,
+        channel: &ChannelRef,
+        frame: EncodedFrame,
+        effects: &mut Effects<'_>,
+    ) {
+        if let Some(rare) = &mut self.rare {
+            rare.keep(&frame, true, channel.joins.is_some());
+        }
+        let topic = channel.joins.as_ref().unwrap_or(&channel.name);
+        effects.publish(topic, frame, Order::Sender);
+    }
+
+    fn forget_rare(&mut self) {
+        self.rare.take_if(|own| own.is_empty());
+    }
+}
+
+/// Has a member hear of a channel.
+fn hear(channel: &ChannelRef, peer: Peer, hears_joins: bool, effects: &mut Effects<'_>) {
+    effects.subscribe(peer, &channel.name);
+    if let Some(joins) = channel.joins.as_ref().filter(|_| hears_joins) {
+        effects.subscribe(peer, joins);
+    }
+}
+
 /// What a new member is told.
 fn subscribed(own: &Subscribe, read: Option<Read>) -> Subscribed {
     let was_recovering = own.recover.is_some() && own.is_recoverable;
@@ -426,6 +522,7 @@ fn subscribed(own: &Subscribe, read: Option<Read>) -> Subscribed {
         is_recoverable: own.is_recoverable,
         is_positioned: own.is_positioned,
         was_recovering,
+        data: own.data.clone(),
         ..Subscribed::default()
     };
     let Some(read) = read else { return subscribed };

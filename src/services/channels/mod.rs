@@ -17,12 +17,14 @@
 //!
 //! Replies that need the home are sent by the home itself, in one order with publications.
 
+mod awaiting;
 mod backend;
 mod channel_ref;
 mod client_ids;
 mod clients;
 mod commands;
 mod connect;
+mod connecting;
 mod home;
 mod service;
 mod settings;

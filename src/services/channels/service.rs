@@ -9,7 +9,7 @@ use super::client_ids::ClientIds;
 use super::clients::{Clients, Phase};
 use super::home::Home;
 use super::settings::ChannelsSettings;
-use super::to_home::{ChannelAction, Forwarded, LeaveReply, Refused, ToHome};
+use super::to_home::{ChannelAction, Forwarded, Gathered, LeaveReply, Refused, ToHome};
 use crate::centrifugo::{Disconnect, Encoder};
 use crate::channels::ClientId;
 use crate::effects::INFO_BYTES_MAX;
@@ -160,6 +160,10 @@ impl Service for Channels {
     fn on_close(&mut self, peer: Peer, reason: CloseReason, effects: &mut Effects<'_>) {
         log::debug!(connection:% = peer; "channels: left: {reason}");
         let Some(client) = self.clients.remove(peer.key) else { return };
+        let connecting = client.rare.as_ref().and_then(|rare| rare.connecting.as_ref());
+        if let Some(held) = connecting.map(|own| own.held.bytes()).filter(|bytes| *bytes > 0) {
+            effects.discharge(held);
+        }
         for own in client.subscriptions {
             self.clients.channels.release(&own.channel);
             let action = ChannelAction::Leave(LeaveReply::Nothing);
@@ -211,6 +215,10 @@ impl Service for Channels {
             Ok(message) => return self.on_refused(*message, effects),
             Err(message) => message,
         };
+        let message = match message.downcast::<Gathered>() {
+            Ok(message) => return self.on_gathered(*message, effects),
+            Err(message) => message,
+        };
         if let Ok(message) = message.downcast::<Forwarded>() {
             let Forwarded { question, reply } = *message;
             self.on_question(question, reply, effects);
@@ -218,9 +226,9 @@ impl Service for Channels {
     }
 }
 
-/// Replies to the connection whose frame is handled.
-pub(super) fn reply(json: &[u8], effects: &mut Effects<'_>) {
-    effects.reply(MessageKind::Text, json);
+/// Answers a connection, in whatever call that becomes possible.
+pub(super) fn reply(peer: Peer, json: &[u8], effects: &mut Effects<'_>) {
+    effects.reply_to(peer, MessageKind::Text, json);
 }
 
 /// Between two looks at what is due, in milliseconds: half a second is the shortest time that is configured.

@@ -17,6 +17,10 @@ pub struct ChannelsSettings {
     pub subscription_tokens: Option<Arc<dyn IdentityCheck>>,
     /// Whether a client may connect without a user.
     pub allow_anonymous: bool,
+    /// Whether a token must name a user.
+    pub disallow_anonymous_tokens: bool,
+    /// The namespace of the channel to which each user is subscribed, `#USER` in it; `None` for no such channels.
+    pub personal_namespace: Option<String>,
     /// How much is held.
     pub limits: ChannelsLimits,
     /// How long things take.

@@ -5,16 +5,43 @@ use std::sync::Arc;
 use super::clients::{RareSubscription, Subscription};
 use super::commands::Failure;
 use super::service::Channels;
-use super::to_home::{ChannelAction, Subscribe, ToHome};
-use super::tokens::{SubscriptionToken, subscription_token, ttl};
-use crate::centrifugo::{Disconnect, ErrorCode, SubscribeRequest};
+use super::to_home::{ChannelAction, Subscribe, ToHome, Told};
+use super::tokens::{subscription_token, ttl};
+use crate::centrifugo::{Disconnect, ErrorCode, SubscribeRequest, SubscriptionOptions};
 use crate::channels::{ChannelName, Namespace};
 use crate::services::{Effects, Peer};
 
-impl From<SubscriptionToken> for RareSubscription {
-    fn from(token: SubscriptionToken) -> Self {
-        let SubscriptionToken { info, expires_at } = token;
-        Self { info, expires_at }
+impl From<&SubscriptionOptions> for RareSubscription {
+    fn from(options: &SubscriptionOptions) -> Self {
+        Self { info: options.info.clone(), expires_at: options.expires_at }
+    }
+}
+
+/// How a connection becomes a member.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Joining<'j> {
+    /// What its credential, or the server, says of the subscription.
+    pub(super) options: &'j SubscriptionOptions,
+    pub(super) told: Told,
+    /// Where it was before, if it wants what it has missed.
+    pub(super) recover: Option<(u64, &'j str)>,
+    /// What the client asks for.
+    pub(super) wishes: Wishes,
+}
+
+/// What a client asks for that subscribes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wishes {
+    pub(super) recoverable: bool,
+    pub(super) positioned: bool,
+    pub(super) join_leave: bool,
+    pub(super) rejects_unrecovered: bool,
+}
+
+impl<'j> Joining<'j> {
+    /// By a subscription that the server makes.
+    pub(super) fn by_server(options: &'j SubscriptionOptions, told: Told) -> Self {
+        Self { options, told, recover: None, wishes: Wishes::default() }
     }
 }
 
@@ -35,8 +62,19 @@ impl Channels {
             return Err(ErrorCode::LimitExceeded.into());
         }
         check_format(own)?;
-        let rare = self.permission(peer, &name, &namespace, &own.token, effects)?;
-        self.become_member(peer, id, own, (&name, &namespace), rare, effects);
+        let options = self.permission(peer, &name, &namespace, &own.token, effects)?;
+        let joining = Joining {
+            options: &options,
+            told: Told::Reply(id),
+            recover: own.recover.then_some((own.offset, &*own.epoch)),
+            wishes: Wishes {
+                recoverable: own.recoverable || own.recover,
+                positioned: own.positioned,
+                join_leave: own.join_leave,
+                rejects_unrecovered: own.rejects_unrecovered(),
+            },
+        };
+        self.become_member(peer, joining, (&name, &namespace), effects);
         Ok(())
     }
 
@@ -48,16 +86,16 @@ impl Channels {
         namespace: &Namespace,
         token: &str,
         effects: &mut Effects<'_>,
-    ) -> Result<RareSubscription, Failure> {
+    ) -> Result<SubscriptionOptions, Failure> {
         let Some(client) = self.clients.get(peer.key) else {
-            return Ok(RareSubscription::default());
+            return Ok(SubscriptionOptions::default());
         };
         if !token.is_empty() {
             let client_id = client.id.to_string();
             let whose = (name.as_str(), &*client.user, &*client_id);
             let check = self.settings.subscription_tokens.as_ref();
             let found = subscription_token(check, peer, token, whose, effects);
-            return found.map(Into::into).map_err(|bad| match bad.of_subscription() {
+            return found.map_err(|bad| match bad.of_subscription() {
                 Ok(code) => code.into(),
                 Err(why) => why.into(),
             });
@@ -70,52 +108,56 @@ impl Channels {
             namespace.subscribe.allows(!client.user.is_empty(), false)
         };
         if is_allowed {
-            Ok(RareSubscription::default())
+            Ok(SubscriptionOptions::default())
         } else {
             Err(ErrorCode::PermissionDenied.into())
         }
     }
 
-    fn become_member(
+    /// Makes a connection a member of a channel of which it is none, by the home of that.
+    pub(super) fn become_member(
         &mut self,
         peer: Peer,
-        id: u32,
-        own: &SubscribeRequest<'_>,
-        (name, namespace): (&ChannelName<'_>, &Arc<Namespace>),
-        rare: RareSubscription,
+        joining: Joining<'_>,
+        (name, base): (&ChannelName<'_>, &Arc<Namespace>),
         effects: &mut Effects<'_>,
     ) {
-        let channel = self.clients.channels.acquire(name, namespace, self.site.count);
+        let Joining { options, told, recover, wishes } = joining;
+        let mut channel = self.clients.channels.acquire(name, base, self.site.count);
+        if let Some(namespace) = options.overrides.apply(base) {
+            channel = Arc::new(channel.with_options(namespace));
+        }
         let Some(client) = self.clients.get_mut(peer.key) else { return };
         client.serial = client.serial.wrapping_add(1);
         let serial = client.serial;
         // Most have one, and doubling would leave room for more.
         client.subscriptions.reserve_exact(1);
         let channel_of_client = Arc::clone(&channel);
-        client.subscriptions.push(Subscription {
-            channel: channel_of_client,
-            serial,
-            is_own: false,
-        });
-        let expires_at = rare.expires_at;
-        if rare.info.is_some() || expires_at.is_some() {
-            client.set_rare_subscription(serial, rare);
+        let is_own = !matches!(told, Told::Reply(_));
+        client.subscriptions.push(Subscription { channel: channel_of_client, serial, is_own });
+        if options.info.is_some() || options.expires_at.is_some() {
+            client.set_rare_subscription(serial, options.into());
             self.file_anew(peer, effects);
         }
-        let is_recoverable = namespace.recovers(own.recoverable || own.recover);
+        let namespace = &*channel.namespace;
+        let is_recoverable = namespace.recovers(wishes.recoverable);
         let is_told_of = namespace.presence || namespace.join_leave;
         let info = if is_told_of { self.client_info(peer, name.as_str()) } else { None };
-        let recover = own.recover && is_recoverable;
+        let recover = recover.filter(|_| is_recoverable);
+        // Nothing renews the credential of what the server has made.
+        let expires_at = options.expires_at.filter(|_| !is_own);
+        let hears = namespace.force_push_join_leave || wishes.join_leave;
         let subscribe = Subscribe {
-            id,
+            told,
             serial,
             info,
             ttl: ttl(expires_at, effects.wall_now()),
             is_recoverable,
-            is_positioned: namespace.positions(own.positioned, is_recoverable),
-            recover: recover.then(|| (own.offset, Box::from(&*own.epoch))),
-            rejects_unrecovered: own.rejects_unrecovered(),
-            hears_joins: namespace.tells_joins(own.join_leave),
+            is_positioned: namespace.positions(wishes.positioned, is_recoverable),
+            recover: recover.map(|(offset, epoch)| (offset, Box::from(epoch))),
+            rejects_unrecovered: wishes.rejects_unrecovered,
+            hears_joins: (base.join_leave || namespace.join_leave) && hears,
+            data: options.data.clone(),
         };
         let action = ChannelAction::Subscribe(Box::new(subscribe));
         Self::tell_home(ToHome { channel, peer, action }, effects);

@@ -65,7 +65,7 @@ impl Channels {
         // Whatever follows, it is not due again at once.
         client.next = now.after_ms(LOOK_MS_MAX);
         match client.phase {
-            Phase::New => self.disconnect(peer, Disconnect::Stale, effects),
+            Phase::New | Phase::Connecting => self.disconnect(peer, Disconnect::Stale, effects),
             Phase::Refused => self.disconnect(peer, Disconnect::BadRequest, effects),
             Phase::Connected if client.awaits_pong => {
                 self.disconnect(peer, Disconnect::NoPong, effects);

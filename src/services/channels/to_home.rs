@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::channel_ref::ChannelRef;
-use crate::centrifugo::{Ttl, Unsubscribed};
-use crate::channels::{ClientInfo, Publication, Since};
+use crate::centrifugo::{ErrorCode, Subscribed, Ttl, Unsubscribed};
+use crate::channels::{ClientInfo, Position, Publication, Since};
 use crate::inspect::{ChannelAnswer, ChannelQuestion};
 use crate::mail::Reply;
 use crate::services::Peer;
@@ -23,6 +23,9 @@ pub(super) struct ToHome {
 pub(super) enum ChannelAction {
     /// Becomes a member.
     Subscribe(Box<Subscribe>),
+    /// Has been told that it is a member, so that publications may follow. Behind a [`ChannelAction::Subscribe`]
+    /// with [`Told::Connect`].
+    Confirm,
     /// Is a member no longer.
     Leave(LeaveReply),
     /// Publishes, in the command with this ID.
@@ -38,8 +41,8 @@ pub(super) enum ChannelAction {
 /// What is to be known of one who becomes a member.
 #[derive(Debug)]
 pub(super) struct Subscribe {
-    /// The ID of the command.
-    pub(super) id: u32,
+    /// How the client learns of it.
+    pub(super) told: Told,
     /// The number of the subscription.
     pub(super) serial: u16,
     /// What others are told of it, if they are.
@@ -53,6 +56,20 @@ pub(super) struct Subscribe {
     pub(super) rejects_unrecovered: bool,
     /// Whether it hears who comes and goes.
     pub(super) hears_joins: bool,
+    /// What the client learns of its subscription, as JSON.
+    pub(super) data: Option<Arc<[u8]>>,
+}
+
+/// How a client learns that it is a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// By the reply to the command with this ID.
+    Reply(u32),
+    /// By a push, as the server has made the subscription.
+    Push,
+    /// By the reply to its first command, which its loop sends once all channels have answered. What is
+    /// published before [`ChannelAction::Confirm`] waits at the home.
+    Connect,
 }
 
 /// What a member is told that leaves.
@@ -83,6 +100,16 @@ pub(super) struct Refused {
     pub(super) serial: u16,
 }
 
+/// What the home of a channel says to a subscription that the reply to the first command tells of.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    pub(super) peer: Peer,
+    /// The number of the subscription.
+    pub(super) serial: u16,
+    /// What the client is told, and where the stream is.
+    pub(super) outcome: Result<(Subscribed, Option<Position>), ErrorCode>,
+}
+
 /// A question on its way to the home of its channel.
 #[derive(Debug)]
 pub(super) struct Forwarded {
@@ -96,10 +123,11 @@ impl ToHome {
         match &self.action {
             ChannelAction::Subscribe(own) => {
                 let info = own.info.as_ref().map_or(0, ClientInfo::held_bytes);
-                size_of::<Subscribe>() + info
+                size_of::<Subscribe>() + info + own.data.as_ref().map_or(0, |own| own.len())
             }
             ChannelAction::Publish(_, publication) => publication.held_bytes(),
-            ChannelAction::Leave(_)
+            ChannelAction::Confirm
+            | ChannelAction::Leave(_)
             | ChannelAction::Presence(_)
             | ChannelAction::PresenceStats(_)
             | ChannelAction::History(..) => 0,

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::centrifugo::{Disconnect, ErrorCode, Ttl};
-use crate::effects::INFO_BYTES_MAX;
+use crate::centrifugo::{
+    Disconnect, ErrorCode, ServerSubscription, SubscriptionOptions, Ttl, info_of_claims,
+    server_subscriptions,
+};
 use crate::jwt::{Claims, TokenError, numeric_date};
 use crate::services::{Effects, IdentityCheck, Peer};
 use crate::timer::WallTime;
@@ -18,15 +20,8 @@ pub(super) struct ConnectionToken {
     pub(super) info: Option<Arc<[u8]>>,
     /// Until when the connection may last.
     pub(super) expires_at: Option<WallTime>,
-}
-
-/// What the token of a subscription says.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct SubscriptionToken {
-    /// What others are told of the member, as JSON.
-    pub(super) info: Option<Arc<[u8]>>,
-    /// Until when the subscription may last.
-    pub(super) expires_at: Option<WallTime>,
+    /// Channels to which the connection is subscribed, by their names.
+    pub(super) subscriptions: Vec<ServerSubscription>,
 }
 
 /// Why a token does not hold.
@@ -76,7 +71,8 @@ pub(super) fn connection_token(
         return Err(BadToken::Invalid);
     }
     let expires_at = expiry(&claims)?;
-    Ok(ConnectionToken { info: info(&claims)?, user: claims.user, expires_at })
+    let subscriptions = server_subscriptions(&claims.all).map_err(|_| BadToken::Invalid)?;
+    Ok(ConnectionToken { info: info(&claims)?, user: claims.user, expires_at, subscriptions })
 }
 
 /// Reads the token for a channel, and whether it is for this connection.
@@ -86,7 +82,7 @@ pub(super) fn subscription_token(
     token: &str,
     (channel, user, client): (&str, &str, &str),
     effects: &mut Effects<'_>,
-) -> Result<SubscriptionToken, BadToken> {
+) -> Result<SubscriptionOptions, BadToken> {
     let claims = verified(check, peer, token, effects)?;
     let is = |name: &str, wanted: &str| {
         claims.all.get(name).is_some_and(|value| value.as_str() == Some(wanted))
@@ -95,7 +91,8 @@ pub(super) fn subscription_token(
     if !is("channel", channel) || claims.user != user || !is_for_client {
         return Err(BadToken::Mismatch);
     }
-    Ok(SubscriptionToken { info: info(&claims)?, expires_at: expiry(&claims)? })
+    let options = SubscriptionOptions::of_claims(&claims.all).map_err(|_| BadToken::Invalid)?;
+    Ok(SubscriptionOptions { expires_at: expiry(&claims)?, ..options })
 }
 
 fn verified(
@@ -135,13 +132,7 @@ fn expiry(claims: &Claims) -> Result<Option<WallTime>, BadToken> {
 }
 
 fn info(claims: &Claims) -> Result<Option<Arc<[u8]>>, BadToken> {
-    let Some(value) = claims.all.get("info").filter(|own| !own.is_null()) else { return Ok(None) };
-    let text = value.to_string();
-    if text.len() > INFO_BYTES_MAX {
-        Err(BadToken::Invalid)
-    } else {
-        Ok(Some(text.as_bytes().into()))
-    }
+    info_of_claims(&claims.all).map_err(|_| BadToken::Invalid)
 }
 
 /// Seconds from now to a date, at least 1; 0 without a date.
@@ -158,6 +149,8 @@ const TTL_MAX_S: u64 = 365 * 24 * 3600;
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+
+    use crate::effects::INFO_BYTES_MAX;
 
     use super::*;
 

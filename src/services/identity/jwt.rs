@@ -14,7 +14,7 @@ use crate::effects::{
     Peer, Presented, Rights, RoomGrants,
 };
 use crate::http::{HeaderValue, Rejection};
-use crate::jwt::{Claims, KeySet, TokenError, Verified, Verifier};
+use crate::jwt::{Claims, KeySet, Naming, TokenError, Verified, Verifier};
 use crate::timer::WallTime;
 
 /// What tokens must be like, and which claims say what. It verifies by whatever keys it is given.
@@ -111,7 +111,8 @@ impl IdentityCheck for JwtIdentity {
     }
 
     fn verify_token(&self, peer: Peer, token: &str, now: WallTime) -> Option<Verified> {
-        let verify = |keys: &KeySet| self.judge.verifier.verify(keys, token, now);
+        let verifier = &self.judge.verifier;
+        let verify = |keys: &KeySet| verifier.verify_naming(keys, token, now, Naming::Optional);
         let verified = match &self.keys {
             JwtKeys::Configured(keys) => verify(keys),
             JwtKeys::Fetched(keys, refresh) => {

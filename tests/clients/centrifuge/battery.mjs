@@ -1,10 +1,11 @@
-// A client of channels by its own features: node battery.mjs URL FOLDER PACKAGE SECRET, where the folder holds
-// node_modules, the package is the version to load, and the secret signs tokens (HS256).
+// A client of channels by its own features: node battery.mjs URL FOLDER PACKAGE SECRET API KEY, where the folder
+// holds node_modules, the package is the version to load, the secret signs tokens (HS256), and API with KEY is
+// the HTTP API for backends.
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { createRequire } from 'node:module';
 
-const [url, folder, name, secret] = process.argv.slice(2);
+const [url, folder, name, secret, api, key] = process.argv.slice(2);
 const load = createRequire(`${folder}/`);
 const { Centrifuge, UnauthorizedError } = load(name);
 const websocket = load('ws');
@@ -35,6 +36,13 @@ function event(emitter, kind, fits = () => true) {
     };
     emitter.on(kind, listener);
   });
+}
+// What a backend asks for.
+async function call(method, body) {
+  const headers = { 'X-API-Key': key };
+  const reply = await (await fetch(`${api}/${method}`, { method: 'POST', headers, body: JSON.stringify(body) })).json();
+  assert.equal(reply.error, undefined, JSON.stringify(reply));
+  return reply.result;
 }
 async function connected(own) {
   own.connect();
@@ -212,6 +220,68 @@ const tests = {
     const gone = event(refused, 'disconnected');
     refused.connect();
     assert.equal((await gone).code, 1);
+  },
+
+  async 'the server subscribes by a token, and recovers after a cut'() {
+    const publish = (data) => call('publish', { channel: 'kept:served', data });
+    const subs = { 'told:served': { info: { role: 'x' }, data: { hello: 1 } } };
+    const ann = user('served', { channels: ['kept:served'], subs });
+    const got = collected(ann);
+    const first = event(ann, 'subscribed', (own) => own.channel === 'kept:served');
+    const told = event(ann, 'subscribed', (own) => own.channel === 'told:served');
+    await connected(ann);
+    assert.equal((await first).recoverable, true);
+    assert.deepEqual((await told).data, { hello: 1 });
+    const { presence } = await call('presence', { channel: 'told:served' });
+    assert.deepEqual(Object.values(presence).map((one) => [one.user, one.chan_info]), [['served', { role: 'x' }]]);
+    await publish(0);
+    await got(1);
+    const again = event(ann, 'subscribed', (own) => own.channel === 'kept:served');
+    cut(ann);
+    for (let number = 1; number <= 20; number += 1) await publish(number);
+    const context = await again;
+    assert.deepEqual([context.wasRecovering, context.recovered], [true, true]);
+    await publish(21);
+    const all = await got(22);
+    assert.deepEqual(all.map((one) => one.data), [...Array(22).keys()]);
+    assert.equal(all[5].channel, 'kept:served');
+  },
+
+  async 'a backend subscribes, unsubscribes, renews and disconnects'() {
+    const ann = await connected(user('moved'));
+    const got = collected(ann);
+    const { offset, epoch } = await call('publish', { channel: 'kept:moved', data: 0 });
+    await call('publish', { channel: 'kept:moved', data: 1 });
+    const subscribedByServer = event(ann, 'subscribed');
+    await call('subscribe', {
+      user: 'moved', channel: 'kept:moved', recover_since: { offset, epoch }, data: 7,
+    });
+    const context = await subscribedByServer;
+    assert.deepEqual([context.channel, context.data], ['kept:moved', 7]);
+    await call('publish', { channel: 'kept:moved', data: 2 });
+    assert.deepEqual((await got(2)).map((one) => one.data), [1, 2]);
+    await call('refresh', { user: 'moved', expire_at: now() + 60, info: { x: 1 } });
+    const over = event(ann, 'unsubscribed');
+    await call('unsubscribe', { user: 'moved', channel: 'kept:moved' });
+    assert.equal((await over).channel, 'kept:moved');
+    const other = await connected(user('moved'));
+    const keeps = (await call('presence_stats', { channel: 'told:none' })).num_clients;
+    assert.equal(keeps, 0);
+    let gone = event(ann, 'disconnected');
+    await call('disconnect', {
+      user: 'moved', whitelist: [other._client], disconnect: { code: 4600, reason: 'moved away' },
+    });
+    const end = await gone;
+    assert.deepEqual([end.code, end.reason], [4600, 'moved away']);
+    assert.equal(other.state, 'connected');
+    gone = event(other, 'connecting');
+    await call('refresh', { user: 'moved', expired: true });
+    assert.equal((await gone).code, 3005);
+  },
+
+  async 'a token without a user is anonymous'() {
+    const ann = await connected(client({ token: token({ exp: now() + 60 }) }));
+    await assert.rejects(ann.publish('kept:x', 1), { code: 103 });
   },
 
   async 'pings keep a quiet connection'() {

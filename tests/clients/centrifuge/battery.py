@@ -40,6 +40,17 @@ class Collector(SubscriptionEventHandler):
         await self.subscribed.put(ctx)
 
 
+class ServerSide(ClientEventHandler):
+    def __init__(self):
+        self.publications, self.subscribed = asyncio.Queue(), asyncio.Queue()
+
+    async def on_publication(self, ctx):
+        await self.publications.put(ctx)
+
+    async def on_subscribed(self, ctx):
+        await self.subscribed.put(ctx)
+
+
 async def connected(user):
     async def get_token(_=None):
         return token(sub=user, exp=int(time.time()) + 60)
@@ -87,7 +98,21 @@ async def main():
         raise AssertionError("it may not publish there")
     except CentrifugeError as error:
         assert "103" in str(error) or getattr(error, "code", 103) == 103, error
-    await asyncio.gather(ann.disconnect(), bob.disconnect())
+
+    served = ServerSide()
+
+    async def get_token(_=None):
+        return token(sub="served", exp=int(time.time()) + 60, channels=["kept:served"])
+
+    eve = Client(URL, events=served, get_token=get_token)
+    await eve.connect()
+    await eve.ready(timeout=10)
+    context = await asyncio.wait_for(served.subscribed.get(), 10)
+    assert (context.channel, context.recoverable) == ("kept:served", True), context
+    await ann.publish("kept:served", {"number": 1})
+    got = await asyncio.wait_for(served.publications.get(), 10)
+    assert (got.channel, got.pub.data) == ("kept:served", {"number": 1}), got
+    await asyncio.gather(ann.disconnect(), bob.disconnect(), eve.disconnect())
     print("ok")
 
 

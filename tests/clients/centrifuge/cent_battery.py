@@ -8,6 +8,7 @@ from cent import (
     BroadcastRequest,
     ChannelsRequest,
     Client,
+    Disconnect,
     DisconnectRequest,
     HistoryRemoveRequest,
     HistoryRequest,
@@ -15,7 +16,9 @@ from cent import (
     PresenceRequest,
     PresenceStatsRequest,
     PublishRequest,
+    RefreshRequest,
     StreamPosition,
+    SubscribeRequest,
     UnsubscribeRequest,
 )
 
@@ -55,16 +58,28 @@ assert client.channels(ChannelsRequest(pattern="*")).channels == {}
 info = client.info(InfoRequest())
 assert info.nodes[0].name == "tidegate" and info.nodes[0].num_clients == 0, info
 client.unsubscribe(UnsubscribeRequest(user="ann", channel="plain"))
-client.disconnect(DisconnectRequest(user="ann"))
+close = Disconnect(code=4500, reason="gone")
+client.disconnect(DisconnectRequest(user="ann", whitelist=["x"], disconnect=close))
+position = StreamPosition(offset=1, epoch=first.epoch)
+client.subscribe(
+    SubscribeRequest(user="ann", channel="kept:api", info={"a": 1}, recover_since=position)
+)
+client.refresh(RefreshRequest(user="ann", expire_at=4_000_000_000))
+client.refresh(RefreshRequest(user="ann", client="x", session="y", expired=True))
 
 for request, code in [
     (PublishRequest(channel="nowhere:x", data=1), 102),
     (PublishRequest(channel="", data=1), 107),
+    (SubscribeRequest(user="ann", channel="nowhere:x"), 102),
     (PresenceRequest(channel="plain"), 108),
     (HistoryRequest(channel="plain", limit=1), 108),
 ]:
     try:
-        call = {PublishRequest: client.publish, PresenceRequest: client.presence}
+        call = {
+            PublishRequest: client.publish,
+            PresenceRequest: client.presence,
+            SubscribeRequest: client.subscribe,
+        }
         call.get(type(request), client.history)(request)
         raise AssertionError(f"{request} should fail")
     except cent.CentApiResponseError as error:

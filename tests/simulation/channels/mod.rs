@@ -3,14 +3,17 @@
 mod backend;
 mod commands;
 mod race;
+mod server_side;
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tidegate::channels::{Namespace, Namespaces, Who};
-use tidegate::services::RouteOptions;
+use tidegate::jwt::{Claims, TokenError, Verified};
 use tidegate::services::channels::{Channels, ChannelsSettings, ChannelsTimes};
+use tidegate::services::{Checked, IdentityCheck, Inquiry, Peer, Presented, RouteOptions};
 use tidegate::sim::ServerSettings;
+use tidegate::timer::WallTime;
 
 use crate::client::Client;
 use crate::wire::TEXT;
@@ -41,6 +44,32 @@ fn settings(namespaces: impl IntoIterator<Item = Namespace>) -> ChannelsSettings
         allow_anonymous: true,
         times: ChannelsTimes { ping_ms: 0, ..ChannelsTimes::default() },
         ..ChannelsSettings::default()
+    }
+}
+
+/// As [`settings`], with tokens that are their claims as JSON.
+fn settings_with_tokens(namespaces: impl IntoIterator<Item = Namespace>) -> ChannelsSettings {
+    let check: Arc<dyn IdentityCheck> = Arc::new(PlainTokens);
+    let tokens = Some(check);
+    ChannelsSettings { subscription_tokens: tokens.clone(), tokens, ..settings(namespaces) }
+}
+
+/// Takes claims for the token that would be signed with them.
+struct PlainTokens;
+
+impl IdentityCheck for PlainTokens {
+    fn check(&self, _: &Presented<'_>, _: &mut Inquiry<'_>) -> Checked {
+        Checked::Absent
+    }
+
+    fn verify_token(&self, _: Peer, token: &str, _: WallTime) -> Option<Verified> {
+        let all = serde_json::from_str(token).map_err(|_| TokenError::Signature);
+        let result = all.map(|all: serde_json::Map<String, Value>| Claims {
+            user: all.get("sub").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            expires_at: all.get("exp").and_then(tidegate::jwt::numeric_date),
+            all,
+        });
+        Some(Verified { result, work: 1 })
     }
 }
 

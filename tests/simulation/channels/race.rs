@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use tidegate::centrifugo::SubscriptionOptions;
+use tidegate::inspect::{ChannelQuestion, Query};
 use tidegate::sim::{Faults, Random};
 
 use super::*;
+use crate::operator::send;
 
 /// What a client knows of a channel with recovery, over all its connections.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +27,10 @@ struct Actor {
     positions: BTreeMap<&'static str, Position>,
     /// What it does not read for the moment.
     is_slow: bool,
+    /// Whether the token of this connection names the channel of the server.
+    is_granted: bool,
+    /// Whether a backend has taken this connection out of the channel of the server.
+    is_taken_out: bool,
     /// Data that it has got in channels without history, on this connection.
     plain: Vec<String>,
 }
@@ -37,9 +44,15 @@ struct Shadow {
     answered: BTreeMap<&'static str, Vec<String>>,
     recovered: usize,
     lost: usize,
+    /// Recoveries in the first reply.
+    recovered_at_connect: usize,
 }
 
+/// Where clients subscribe.
 const CHANNELS: [&str; 3] = ["kept:a", "kept:b", "plain"];
+/// Where only the server subscribes them.
+const OF_SERVER: &str = "kept:server";
+const ALL: [&str; 4] = ["kept:a", "kept:b", "plain", OF_SERVER];
 
 impl Actor {
     fn new() -> Self {
@@ -49,6 +62,8 @@ impl Actor {
             channels: BTreeMap::new(),
             positions: BTreeMap::new(),
             is_slow: false,
+            is_granted: false,
+            is_taken_out: false,
             plain: Vec::new(),
         }
     }
@@ -58,10 +73,19 @@ impl Actor {
         self.member.as_ref().map(|own| own.client.received.bytes)
     }
 
-    fn connect(&mut self, world: &World, loop_index: usize) {
+    fn connect(&mut self, world: &World, (number, loop_index): (usize, usize), granted: bool) {
         let mut member = Member { client: world.connect(loop_index), seen: 0, id: 0 };
         member.client.ask(PATH);
-        member.send(json!({ "connect": {} }));
+        let names: &[&str] = if granted { &[OF_SERVER] } else { &[] };
+        let claims = json!({ "sub": format!("user-{number}"), "channels": names });
+        let mut connect = json!({ "token": claims.to_string() });
+        if let Some(Position { epoch, offset }) = self.positions.get(OF_SERVER) {
+            let position = json!({ "recover": true, "offset": offset, "epoch": epoch });
+            connect["subs"] = json!({ OF_SERVER: position });
+        }
+        member.send(json!({ "connect": connect }));
+        self.is_granted = granted;
+        self.is_taken_out = false;
         self.member = Some(member);
         self.channels.clear();
         self.asked.clear();
@@ -118,9 +142,19 @@ impl Actor {
             shadow.answered.entry(channel).or_default().push(data);
             return Ok(());
         }
+        if let Some(reply) = message.get("connect") {
+            return self.connected(reply, shadow);
+        }
         if let Some(push) = message.get("push") {
-            let channel = CHANNELS.iter().find(|own| push["channel"] == **own);
+            let channel = ALL.iter().find(|own| push["channel"] == **own);
             let channel = *channel.ok_or("a push of another channel")?;
+            if let Some(subscribed) = push.get("subscribe") {
+                return self.subscribed_by_server(channel, subscribed);
+            }
+            if push.get("unsubscribe").is_some() {
+                let was_member = self.channels.remove(channel) == Some(true);
+                return if was_member { Ok(()) } else { Err("the end of no subscription".into()) };
+            }
             if self.channels.get(channel) != Some(&true) {
                 return Err("a push of a channel without a subscription".into());
             }
@@ -155,6 +189,36 @@ impl Actor {
         for publication in reply["publications"].as_array().into_iter().flatten() {
             self.published(channel, publication, shadow)?;
         }
+        Ok(())
+    }
+
+    /// It is connected, and in the channels of the reply.
+    fn connected(&mut self, reply: &Value, shadow: &mut Shadow) -> Result<(), String> {
+        let own = &reply["subs"][OF_SERVER];
+        if !own.is_object() {
+            let lacks = self.is_granted && !self.is_taken_out;
+            return if lacks { Err("it lacks its channel".into()) } else { Ok(()) };
+        }
+        // One that a backend has added meanwhile is not asked for what was missed.
+        if !self.is_granted || self.is_taken_out {
+            self.subscribed_by_server(OF_SERVER, own)?;
+            for publication in own["publications"].as_array().into_iter().flatten() {
+                self.published(OF_SERVER, publication, shadow)?;
+            }
+            return Ok(());
+        }
+        shadow.recovered_at_connect += usize::from(own["recovered"] == true);
+        self.subscribed(OF_SERVER, own, shadow)
+    }
+
+    /// The server has made it a member: where it goes on from.
+    fn subscribed_by_server(&mut self, channel: &'static str, own: &Value) -> Result<(), String> {
+        if self.channels.insert(channel, true) == Some(true) {
+            return Err("it was subscribed".into());
+        }
+        let epoch = own["epoch"].as_str().ok_or("no epoch")?.to_owned();
+        let offset = own["offset"].as_u64().unwrap_or(0);
+        self.positions.insert(channel, Position { epoch, offset });
         Ok(())
     }
 
@@ -202,7 +266,8 @@ impl Race {
         setup.faults = faults;
         setup.backlog_messages_max = Some(12);
         let size = [2, 8, 40][random.below(3)];
-        let world = world(&setup, settings([open_namespace(""), kept_namespace("kept", size)]));
+        let namespaces = [open_namespace(""), kept_namespace("kept", size)];
+        let world = world(&setup, settings_with_tokens(namespaces));
         world.network.set_send_buffer_bytes(1500);
         let actors = (0..2 + random.below(5)).map(|_| Actor::new()).collect();
         Self { world, random, actors, shadow: Shadow::default(), loops }
@@ -211,12 +276,20 @@ impl Race {
     fn step(&mut self, serial: usize) -> Result<(), String> {
         let number = self.random.below(self.actors.len());
         let channel = CHANNELS[self.random.below(CHANNELS.len())];
+        let published_to = ALL[self.random.below(ALL.len())];
         let actor = &mut self.actors[number];
         match self.random.below(20) {
             0..=9 if actor.member.is_none() => {
                 // What its former connection has sent is answered no more, and IDs begin anew.
                 self.shadow.sent.retain(|own| own.0 != number);
-                actor.connect(&self.world, self.random.below(self.loops));
+                if actor.is_taken_out {
+                    // Before that is done it would concern the next connection.
+                    for loop_index in 0..self.loops {
+                        self.world.server.step_loop(loop_index)?;
+                    }
+                }
+                let loop_index = self.random.below(self.loops);
+                actor.connect(&self.world, (number, loop_index), self.random.percent(50));
             }
             2..=4 => actor.subscribe(channel),
             5 if actor.channels.get(channel) == Some(&true) => {
@@ -232,12 +305,13 @@ impl Race {
             6..=12 => {
                 if let Some(member) = &mut actor.member {
                     let data = format!("{serial} {}", "x".repeat(self.random.below(300)));
-                    let id =
-                        member.send(json!({ "publish": { "channel": channel, "data": data } }));
-                    self.shadow.sent.push((number, id, channel, data));
+                    let id = member
+                        .send(json!({ "publish": { "channel": published_to, "data": data } }));
+                    self.shadow.sent.push((number, id, published_to, data));
                 }
             }
             13 => actor.is_slow = self.random.percent(50),
+            16 => self.ask_as_backend(number),
             14 | 15 if self.random.percent(40) => {
                 if let Some(member) = actor.member.take() {
                     member.client.connection.reset();
@@ -254,6 +328,26 @@ impl Race {
             self.world.server.step_loop(self.random.below(self.loops))?;
         }
         Ok(())
+    }
+
+    /// A backend subscribes a user to the channel of the server, or takes it out.
+    fn ask_as_backend(&mut self, number: usize) {
+        let (user, channel) = (Arc::from(format!("user-{number}")), Arc::from(OF_SERVER));
+        let position = self.actors[number].positions.get(OF_SERVER);
+        let recover = position.map(|own| (own.offset, Arc::from(&*own.epoch)));
+        let question = if self.random.percent(60) {
+            let recover = recover.filter(|_| self.random.percent(50));
+            let options = SubscriptionOptions::default();
+            ChannelQuestion::Subscribe { user, channel, client: None, recover, options }
+        } else {
+            ChannelQuestion::Unsubscribe { user, channel: Some(channel), client: None }
+        };
+        for loop_index in 0..self.loops {
+            let question = question.clone();
+            send(&self.world, loop_index, |reply| Query::Channels { question, reply });
+        }
+        let actor = &mut self.actors[number];
+        actor.is_taken_out |= matches!(question, ChannelQuestion::Unsubscribe { .. });
     }
 
     /// A client reads all that there is for it.
@@ -273,7 +367,7 @@ impl Race {
         for number in 0..self.actors.len() {
             self.read_out(number)?;
         }
-        for channel in ["kept:a", "kept:b"] {
+        for channel in ["kept:a", "kept:b", OF_SERVER] {
             let mut asker = Member::connected(&mut self.world, 0);
             let reply = asker.ask(&mut self.world, json!({ "history": { "channel": channel } }));
             let top = reply["history"]["offset"].as_u64().unwrap_or(0);
@@ -322,18 +416,21 @@ fn members_get_everything_once_and_in_order_or_are_told() {
     let count = from_env("TIDEGATE_SIM_SEEDS").unwrap_or(SEEDS);
     let seeds = only.map_or(0..count, |seed| seed..seed + 1);
     let (mut recovered, mut lost, mut slow) = (0, 0, 0);
+    let mut recovered_at_connect = 0;
     for seed in seeds {
         let mut race = Race::new(seed);
         if let Err(why) = race.run() {
             panic!("seed {seed}: {why}");
         }
         recovered += race.shadow.recovered;
+        recovered_at_connect += race.shadow.recovered_at_connect;
         lost += race.shadow.lost;
         slow += race.world.counter("closed_slow");
     }
     if only.is_none() {
         // Otherwise nothing would have been shown.
         assert!(recovered > 0 && lost > 0 && slow > 0, "{recovered} {lost} {slow}");
+        assert!(recovered_at_connect > 0);
     }
 }
 

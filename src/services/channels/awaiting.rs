@@ -1,0 +1,130 @@
+//! Members whose first reply is not out yet, and what is published meanwhile.
+//!
+//! A client that connects is told of the channels that the server gives it in one reply, which needs an answer
+//! of the home of each. The home lets it in at once, and keeps what comes next until the loop of the client has
+//! sent that reply: so a publication can be neither lost nor ahead of it. This lasts for two messages between
+//! loops.
+
+use crate::channels::{ClientInfo, Presence};
+use crate::services::Peer;
+use crate::shrink::Shrink as _;
+use crate::ws::EncodedFrame;
+
+/// What few channels have of their members at home.
+#[derive(Debug, Default)]
+pub(super) struct RareMembers {
+    /// Members of whom others are told, and that are not listed.
+    pub(super) unlisted: Presence<Peer>,
+    awaiting: Vec<Awaiting>,
+}
+
+/// A member whose reply is not out.
+#[derive(Debug)]
+struct Awaiting {
+    peer: Peer,
+    hears_joins: bool,
+    /// What it gets once it has confirmed.
+    frames: Vec<EncodedFrame>,
+    bytes: usize,
+    /// Whether there was more than is kept.
+    is_cut: bool,
+}
+
+/// What waited for a member.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Waited {
+    pub(super) frames: Vec<EncodedFrame>,
+    /// Whether there was more, which is lost.
+    pub(super) is_cut: bool,
+    pub(super) hears_joins: bool,
+}
+
+impl RareMembers {
+    /// Whether nothing is known of any member.
+    pub(super) fn is_empty(&self) -> bool {
+        self.unlisted.is_empty() && self.awaiting.is_empty()
+    }
+
+    /// A member gets what comes once it has confirmed.
+    pub(super) fn await_confirmation(&mut self, peer: Peer, hears_joins: bool) {
+        let (frames, bytes, is_cut) = (Vec::new(), 0, false);
+        self.awaiting.push(Awaiting { peer, hears_joins, frames, bytes, is_cut });
+    }
+
+    /// Keeps a frame for the members that have not confirmed.
+    pub(super) fn keep(&mut self, frame: &EncodedFrame, is_join: bool, joins_are_apart: bool) {
+        for own in &mut self.awaiting {
+            if is_join && joins_are_apart && !own.hears_joins {
+                continue;
+            }
+            let bytes = own.bytes + frame.as_bytes().len();
+            if own.frames.len() >= FRAMES_MAX || bytes > BYTES_MAX {
+                (own.frames, own.is_cut) = (Vec::new(), true);
+            }
+            if !own.is_cut {
+                own.frames.push(frame.clone());
+                own.bytes = bytes;
+            }
+        }
+    }
+
+    /// What a member gets that has confirmed; `None` if it is not awaited.
+    pub(super) fn confirm(&mut self, peer: Peer) -> Option<Waited> {
+        let position = self.awaiting.iter().position(|own| own.peer == peer)?;
+        let Awaiting { hears_joins, frames, is_cut, .. } = self.awaiting.swap_remove(position);
+        self.awaiting.shrink_if_sparse(0);
+        Some(Waited { frames, is_cut, hears_joins })
+    }
+
+    /// A member is none any more; what it was known as.
+    pub(super) fn remove(&mut self, peer: Peer) -> Option<ClientInfo> {
+        self.awaiting.retain(|own| own.peer != peer);
+        self.unlisted.remove(peer)
+    }
+}
+
+/// Frames that wait for one member. A round trip between loops is far shorter than it takes to publish them.
+const FRAMES_MAX: usize = 1024;
+/// Bytes of these.
+const BYTES_MAX: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::ConnKey;
+
+    fn peer(index: u32) -> Peer {
+        Peer { loop_index: 0, key: ConnKey { index, generation: 0 } }
+    }
+
+    #[test]
+    fn what_comes_before_the_confirmation_waits_in_order() {
+        let mut members = RareMembers::default();
+        members.await_confirmation(peer(1), false);
+        let frame = |text| EncodedFrame::text(text);
+        members.keep(&frame("a"), false, true);
+        members.await_confirmation(peer(2), true);
+        members.keep(&frame("b"), true, true);
+        members.keep(&frame("c"), true, false);
+        assert_eq!(members.confirm(peer(3)), None);
+        let waited = |frames, hears_joins| Some(Waited { frames, is_cut: false, hears_joins });
+        assert_eq!(members.confirm(peer(1)), waited(vec![frame("a"), frame("c")], false));
+        assert_eq!(members.confirm(peer(2)), waited(vec![frame("b"), frame("c")], true));
+        assert_eq!(members.confirm(peer(1)), None);
+        assert!(members.is_empty());
+    }
+
+    #[test]
+    fn more_than_is_kept_is_lost_as_a_whole() {
+        let mut members = RareMembers::default();
+        members.await_confirmation(peer(1), false);
+        for _ in 0..=FRAMES_MAX {
+            members.keep(&EncodedFrame::text("x"), false, true);
+        }
+        let wanted = Waited { frames: Vec::new(), is_cut: true, hears_joins: false };
+        assert_eq!(members.confirm(peer(1)), Some(wanted));
+        members.await_confirmation(peer(2), false);
+        members.keep(&EncodedFrame::text(&"x".repeat(BYTES_MAX + 1)), false, true);
+        assert!(members.confirm(peer(2)).is_some_and(|own| own.is_cut));
+    }
+}
