@@ -33,6 +33,8 @@ mod reload;
 mod report;
 mod serve;
 mod upstreams;
+#[cfg(feature = "http-backends")]
+mod webhooks;
 
 use std::path::PathBuf;
 

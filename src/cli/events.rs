@@ -1,5 +1,5 @@
 //! What tells backends of the events of connections: one for each route with service `events`, kept as
-//! long as the route is there.
+//! long as the route is there, and the webhooks.
 
 #[cfg(feature = "http-backends")]
 use std::collections::HashMap;
@@ -8,6 +8,8 @@ use std::error::Error;
 use std::sync::Arc;
 
 use super::lookups::Lookups;
+#[cfg(feature = "http-backends")]
+use super::webhooks::Webhooks;
 use crate::config::ResolvedConfig;
 #[cfg(feature = "http-backends")]
 use crate::config::{ForwardOptions, ResolvedRoute};
@@ -33,7 +35,11 @@ pub(super) struct EventRoutes {
     /// The requests at once of all of them, from the first configuration on.
     #[cfg(feature = "http-backends")]
     all_requests: Option<EventRequests>,
+    #[cfg(feature = "http-backends")]
+    webhooks: Webhooks,
     by_route: server::EventBackends,
+    #[cfg(not(feature = "http-backends"))]
+    observers: server::RouteObservers,
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -53,7 +59,9 @@ impl EventRoutes {
     ) -> Result<Self, Failure> {
         let limit = settings.limits.event_requests_max;
         let all = self.all_requests.clone().unwrap_or_else(|| new_event_requests(limit));
-        let mut next = Self { all_requests: Some(Arc::clone(&all)), ..Self::default() };
+        let webhooks = self.webhooks.next(settings, lookups)?;
+        let all_requests = Some(Arc::clone(&all));
+        let mut next = Self { all_requests, webhooks, ..Self::default() };
         for route in &settings.routes {
             let Some(wanted) = settings_of(route, upstreams, &all) else { continue };
             let backend = match self.own.get(&route.id) {
@@ -64,6 +72,16 @@ impl EventRoutes {
             next.own.insert(route.id.clone(), backend);
         }
         Ok(next)
+    }
+
+    /// No connection is left: waits until webhooks are told what has happened, as far as they answer.
+    pub(super) fn finish(&self) {
+        self.webhooks.finish();
+    }
+
+    /// What tells the events of each route, and what is told of its connections.
+    pub(super) fn by_route(&self) -> (&server::EventBackends, &server::RouteObservers) {
+        (&self.by_route, self.webhooks.observers())
     }
 
     /// From now on they go by this configuration.
@@ -92,6 +110,13 @@ impl EventRoutes {
 
     #[expect(clippy::unused_self, reason = "other builds have backends")]
     pub(super) fn take_over(&self, _: &ResolvedConfig, _: &server::Upstreams) {}
+
+    #[expect(clippy::unused_self, reason = "other builds have webhooks")]
+    pub(super) fn finish(&self) {}
+
+    pub(super) fn by_route(&self) -> (&server::EventBackends, &server::RouteObservers) {
+        (&self.by_route, &self.observers)
+    }
 }
 
 impl EventRoutes {
@@ -105,11 +130,6 @@ impl EventRoutes {
             let _ = peer;
             None
         }
-    }
-
-    /// What tells the events of each route.
-    pub(super) fn by_route(&self) -> &server::EventBackends {
-        &self.by_route
     }
 }
 

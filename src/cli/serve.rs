@@ -116,7 +116,9 @@ fn run(
     }
     log_all_metrics(&server, &reloader, logs);
     // With one loop failed the process ends, rather than go on with a part of the traffic.
-    server.join_ended()?;
+    let ended = server.join_ended();
+    reloader.running().events.finish();
+    ended?;
     Ok(ExitCode::SUCCESS)
 }
 

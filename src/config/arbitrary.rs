@@ -20,7 +20,7 @@ use super::{
     Limits, Listener, ListenerKind, LogOptions, NameKind, NamespaceOptions, OverloadOptions,
     PlaceKind, ProcessOptions, QueryOptions, Redirect, RedisOptions, RelayOptions, RoomOptions,
     Route, RouteService, Rule, Secret, ServerUrl, ServiceKind, SlowPolicy, SocketOptions, Timeouts,
-    TlsOptions, Token, TokenPlace, Turn, UpstreamOptions, WebSocketOptions,
+    TlsOptions, Token, TokenPlace, Turn, UpstreamOptions, WebSocketOptions, WebhookOptions,
 };
 use crate::upstream::Balance;
 
@@ -38,7 +38,8 @@ pub(super) fn surroundings(file_name: &str) -> Surroundings {
 
 /// Any configuration that [`Config::validate`] accepts.
 pub(super) fn config() -> impl Strategy<Value = Config> {
-    let logging = (AdminOptions::arbitrary(), ApiOptions::arbitrary(), LogOptions::arbitrary());
+    let backends = (ApiOptions::arbitrary(), WebhookOptions::arbitrary());
+    let logging = (AdminOptions::arbitrary(), backends, LogOptions::arbitrary());
     let process = (ProcessOptions::arbitrary(), logging, listeners(), tls());
     let limits = (Limits::arbitrary(), AddressOptions::arbitrary());
     let numbers = (limits, Timeouts::arbitrary(), Turn::arbitrary());
@@ -48,7 +49,11 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
     let channels = (ChannelsOptions::arbitrary(), vec(NamespaceOptions::arbitrary(), 0..3));
     (process, numbers, rest, channels).prop_map(
         |(
-            ((process, (admin, api, log), listeners, (certificates, tls)), acme, overload),
+            (
+                (process, (admin, (api, webhooks), log), listeners, (certificates, tls)),
+                acme,
+                overload,
+            ),
             ((limits, addresses), timeouts, turn),
             (socket, (routes, upstreams), identities, index),
             (channels, namespaces),
@@ -61,6 +66,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 tls,
                 admin,
                 api,
+                webhooks,
                 log,
                 limits,
                 addresses,
@@ -158,10 +164,13 @@ fn agree_on_proxies(config: &mut Config) {
 
 /// Each relay has an upstream of its own, as far as there are any; others become echoes.
 fn agree_on_upstreams(config: &mut Config, upstreams: &[UpstreamOptions]) {
-    // Those of events need HTTP.
+    // Events and webhooks need HTTP.
     let events = |own: &mut Route| {
         if let RouteService::Events { websocket, .. } = &own.service {
             own.service = RouteService::Echo { websocket: websocket.clone() };
+        }
+        if let Some(websocket) = own.service.websocket_mut() {
+            websocket.webhook = None;
         }
     };
     if !cfg!(feature = "http-backends") {
@@ -511,7 +520,11 @@ pub(super) fn secret() -> BoxedStrategy<Secret> {
 }
 
 /// A URL, with or without a password, given in any on_connect.
-pub(super) fn server_url() -> BoxedStrategy<ServerUrl> {
+pub(super) fn server_url(rule: Rule) -> BoxedStrategy<ServerUrl> {
+    if matches!(rule, Rule::HttpUrl) {
+        // Without a query, which would not be printed.
+        return "http://[a-z]{1,8}(:[1-9][0-9]{3})?/[a-z]{0,4}".prop_map(ServerUrl::new).boxed();
+    }
     let in_file = file("url", &format!("redis://user:{SECRET}@[::1]/"));
     prop_oneof![
         "redis://[a-z]{1,8}(:[1-9][0-9]{3})?(/[0-9])?".prop_map(ServerUrl::new),

@@ -142,6 +142,7 @@ impl Config {
             tls,
             admin,
             api,
+            webhooks,
             log,
             limits,
             addresses,
@@ -160,6 +161,7 @@ impl Config {
         tls.keep(&running.tls);
         admin.keep(&running.admin);
         api.keep(&running.api);
+        webhooks.keep(&running.webhooks);
         log.keep(&running.log);
         limits.keep(&running.limits);
         addresses.keep(&running.addresses);

@@ -65,6 +65,7 @@ impl Config {
             tls: read_one(file, "tls")?,
             admin: read_one(file, "admin")?,
             api: read_one(file, "api")?,
+            webhooks: read_one(file, "webhooks")?,
             log: read_one(file, "log")?,
             limits: read_one(file, "limits")?,
             addresses: read_one(file, "addresses")?,

@@ -35,6 +35,7 @@ mod timeouts;
 mod tls;
 mod turn;
 mod upstream;
+mod webhooks;
 
 mod declare;
 mod key;
@@ -104,6 +105,7 @@ pub use timeouts::Timeouts;
 pub use tls::{CertificateFiles, TlsOptions};
 pub use turn::Turn;
 pub use upstream::{HealthChoice, UpstreamOptions};
+pub use webhooks::WebhookOptions;
 
 /// A whole configuration: what a file and the command line ask for.
 ///
@@ -126,6 +128,8 @@ pub struct Config {
     pub admin: AdminOptions,
     /// What applications ask of the gateway.
     pub api: ApiOptions,
+    /// How webhooks are told of connections.
+    pub webhooks: WebhookOptions,
     /// What is logged, and how.
     pub log: LogOptions,
     /// How many connections, and how many bytes.
@@ -164,6 +168,7 @@ impl Default for Config {
             tls: TlsOptions::default(),
             admin: AdminOptions::default(),
             api: ApiOptions::default(),
+            webhooks: WebhookOptions::default(),
             log: LogOptions::default(),
             limits: Limits::default(),
             addresses: AddressOptions::default(),

@@ -23,9 +23,9 @@ use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
     AcmeOptions, AddressOptions, AdminOptions, ApiOptions, CertificateFiles, ChannelsOptions,
     Config, ForwardedHeader, Identity, IdentityKind, Limits, Listener, LogOptions,
-    NamespaceOptions, Origins, OverloadOptions, RedisOptions, Route, RouteService, ServiceKind,
-    SlowPolicy, SocketOptions, Timeouts, TlsOptions, TokenPlace, Turn, UpstreamOptions,
-    WebSocketOptions,
+    NamespaceOptions, Origins, OverloadOptions, RedisOptions, Route, RouteService, ServerUrl,
+    ServiceKind, SlowPolicy, SocketOptions, Timeouts, TlsOptions, TokenPlace, Turn,
+    UpstreamOptions, WebSocketOptions, WebhookOptions,
 };
 use crate::effects::MessageLimits;
 use crate::http::HostPattern;
@@ -79,6 +79,8 @@ pub struct ResolvedConfig {
     pub admin: AdminOptions,
     /// What applications ask of the gateway.
     pub api: ApiOptions,
+    /// How webhooks are told of connections.
+    pub webhooks: WebhookOptions,
     /// What is logged, and how.
     pub log: LogOptions,
     /// How many connections, and how many bytes.
@@ -225,6 +227,8 @@ pub struct ResolvedWebSocket {
     pub identity: Vec<String>,
     /// Whether a client without a credential is let in.
     pub identity_optional: bool,
+    /// The webhook that hears of connections that begin and end.
+    pub webhook: Option<ServerUrl>,
     /// Subprotocols offered, the preferred one first.
     pub subprotocols: Vec<String>,
     /// Bytes of one message.
@@ -298,6 +302,7 @@ impl Config {
             tls: self.tls.clone(),
             admin: self.admin.clone(),
             api: self.api.clone(),
+            webhooks: self.webhooks.clone(),
             log: self.log.clone(),
             routes: routes.iter().map(|route| self.resolved_route(route)).collect(),
             addresses: AddressOptions {
@@ -455,6 +460,7 @@ fn resolved_websocket(
         origins: options.origins.clone(),
         identity: options.identity.clone().unwrap_or_default(),
         identity_optional: options.identity_optional,
+        webhook: options.webhook.clone(),
         subprotocols: options.subprotocols.clone().unwrap_or_else(by_service),
         message_bytes_max: options.message_bytes_max.unwrap_or(limits.message_bytes_max),
         limits: options.message_limits(),

@@ -246,8 +246,8 @@ impl Setting for ServerUrl {
     }
 
     #[cfg(test)]
-    fn arbitrary(_: Rule) -> proptest::strategy::BoxedStrategy<Self> {
-        crate::config::arbitrary::server_url()
+    fn arbitrary(rule: Rule) -> proptest::strategy::BoxedStrategy<Self> {
+        crate::config::arbitrary::server_url(rule)
     }
 }
 

@@ -25,6 +25,7 @@ use super::timeouts::Timeouts;
 use super::tls::{CertificateFiles, TlsOptions};
 use super::turn::Turn;
 use super::upstream::UpstreamOptions;
+use super::webhooks::WebhookOptions;
 
 /// A table of the configuration file, or the top of the file.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +60,7 @@ pub const SECTIONS: &[Section] = &[
     table("tls", &[all::<TlsOptions>()]),
     table("admin", &[all::<AdminOptions>()]),
     table("api", &[all::<ApiOptions>()]),
+    table("webhooks", &[all::<WebhookOptions>()]),
     table("log", &[all::<LogOptions>()]),
     table("limits", &[all::<Limits>()]),
     table("addresses", &[all::<AddressOptions>()]),

@@ -65,6 +65,7 @@ impl Config {
             tls,
             admin,
             api,
+            webhooks,
             log,
             limits,
             addresses,
@@ -93,6 +94,7 @@ impl Config {
         tables.push(FileTable::section("tls", tls));
         tables.push(FileTable::section("admin", admin));
         tables.push(FileTable::section("api", api));
+        tables.push(FileTable::section("webhooks", webhooks));
         tables.push(FileTable::section("log", log));
         tables.push(FileTable::section("limits", limits));
         tables.push(FileTable::section("addresses", addresses));

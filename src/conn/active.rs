@@ -5,6 +5,7 @@
 use super::cold::ColdRecords;
 use super::flags::Flags;
 use super::inspect::Viewer;
+use super::observed::tell_observer;
 use super::population::Population;
 use super::receive::Input;
 use super::schedule::{RunQueue, Schedule};
@@ -143,6 +144,8 @@ impl<S: Transport> Active<'_, S> {
             self.consider_traces();
         }
         let peer = self.peer();
+        let told = (&*self.cold, &*self.services, &*self.turn);
+        tell_observer((peer, &*self.conn), told, |own, client| own.connected(client));
         let (own, pending) = self.services.route(route);
         if !own.wants_addresses {
             self.cold.release_address(&mut self.conn.cold, self.turn.stream());

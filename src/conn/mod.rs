@@ -39,6 +39,7 @@ mod fanout;
 mod flags;
 mod identities;
 mod inspect;
+mod observed;
 mod outbox;
 mod population;
 mod proxies;

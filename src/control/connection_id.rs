@@ -17,6 +17,12 @@ pub(super) fn parse(id: &str) -> Option<Peer> {
     (encode(peer) == format!("{process}-{peer}")).then_some(peer)
 }
 
+/// The number of the process, as the ids of its connections have it.
+#[cfg(feature = "http-backends")]
+pub(super) fn process() -> String {
+    format!("{:08x}", process_number())
+}
+
 /// As good as any other number that the next process does not have.
 fn process_number() -> u32 {
     static NUMBER: OnceLock<u32> = OnceLock::new();

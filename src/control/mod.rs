@@ -54,6 +54,8 @@ mod thread;
 pub mod tokens;
 #[cfg(any(feature = "admin", feature = "http-backends"))]
 mod wall_now;
+#[cfg(feature = "http-backends")]
+pub mod webhooks;
 
 #[cfg(feature = "http-backends")]
 pub use callback::{CallbackIdentity, CallbackSettings};
@@ -75,3 +77,5 @@ pub use role::ControlRole;
 pub use thread::ControlThread;
 #[cfg(feature = "redis")]
 pub use tokens::{RedisSettings, RedisTokens};
+#[cfg(feature = "http-backends")]
+pub use webhooks::{Webhook, WebhookSettings};

@@ -28,7 +28,7 @@ use super::tasks::{Job, RunState, Tasks};
 #[cfg(feature = "http-backends")]
 use super::{
     CallbackIdentity, CallbackSettings, EventBackendSettings, EventBackends, KeySetSettings,
-    RemoteKeys,
+    RemoteKeys, Webhook, WebhookSettings,
 };
 #[cfg(feature = "redis")]
 use super::{RedisSettings, RedisTokens};
@@ -108,6 +108,15 @@ impl ControlThread {
         let (backend, job) = super::events::event_backend(settings, counters);
         self.shared.add(&job);
         backend
+    }
+
+    /// Begins to tell a webhook what happens on a route. It need not be reachable yet.
+    #[cfg(feature = "http-backends")]
+    #[must_use]
+    pub fn webhook(&self, settings: WebhookSettings) -> Arc<Webhook> {
+        let webhook = Webhook::new(settings, Arc::clone(&self.shared.counters));
+        self.shared.add(webhook.job());
+        Arc::new(webhook)
     }
 
     /// Begins to fetch the keys of tokens that `judge` judges. Their server need not be reachable yet.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Identities, MessageLimits};
+use super::{Identities, MessageLimits, SharedRouteObserver};
 use crate::http::{OriginRule, Subprotocol};
 use crate::output::DeflateOptions;
 use crate::ws::CloseCode;
@@ -34,6 +34,9 @@ pub struct RouteOptions {
     pub passes_pings: bool,
     /// How requests that upgrade nothing are passed on; `None` refuses them.
     pub http: Option<HttpOptions>,
+    /// What is told that connections are open and have ended. For it each connection of the route keeps its
+    /// address in a record beside its slot.
+    pub observer: Option<SharedRouteObserver>,
 }
 
 /// The limits of requests that upgrade nothing.
@@ -59,6 +62,7 @@ impl Default for RouteOptions {
             identities: Identities::default(),
             passes_pings: false,
             http: None,
+            observer: None,
         }
     }
 }

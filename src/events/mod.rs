@@ -17,6 +17,7 @@
 //! | `filter` | which publications a member of a channel gets |
 //! | `sequencer` | the order of publications, and those that come twice |
 //! | `api_gateway` | events each in a request of its own, as functions behind API Gateway get them |
+//! | `webhook` | events of connections that wait for a webhook |
 //! | `publish` | what backends publish to channels |
 //! | `grip` | messages of a backend to the gateway itself |
 
@@ -30,6 +31,7 @@ pub mod publish;
 mod reply;
 mod request_head;
 mod sequencer;
+pub mod webhook;
 
 pub use client_event::ClientEvent;
 pub use conversation::{

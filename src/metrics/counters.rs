@@ -486,6 +486,14 @@ counters! {
     event_ends_lost,
     /// Times that a backend of events was left alone because it had failed again and again.
     event_stops,
+    /// Events that webhooks were told.
+    webhook_events,
+    /// Requests to webhooks.
+    webhook_requests,
+    /// Requests to webhooks that came to nothing.
+    webhook_failures,
+    /// Events that a webhook had no room for, or was not told before the end.
+    webhook_lost,
     /// Key sets fetched for identities of kind `jwt`.
     key_sets,
     /// Key sets that could not be fetched or held no key.

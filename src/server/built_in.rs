@@ -19,7 +19,7 @@ use crate::services::room::{IdentityRights, LineFormat, NameSource, Room, RoomSe
 use crate::services::{
     BalanceBy, Broadcast, BuiltInPage, Echo, Events, EventsSettings, Handler, Identities,
     IdentityCheck, LoopSite, NoEventBackend, Order, Relay, RelayMode, RelaySettings, Route,
-    RouteId, RouteOptions, Service, SharedEventBackend,
+    RouteId, RouteOptions, Service, SharedEventBackend, SharedRouteObserver,
 };
 use crate::upstream::{ServerSet, Upstream};
 use crate::ws::CloseCode;
@@ -29,6 +29,9 @@ pub type IdentityChecks = HashMap<String, Arc<dyn IdentityCheck>>;
 
 /// What tells backends of events, by the route.
 pub type EventBackends = HashMap<RouteId, SharedEventBackend>;
+
+/// What is told of the connections of each route that is observed.
+pub type RouteObservers = HashMap<RouteId, SharedRouteObserver>;
 
 /// The upstreams of relays, by their names.
 pub type Upstreams = HashMap<String, Arc<Upstream>>;
@@ -42,7 +45,7 @@ pub fn built_in_routes(
     settings: &ResolvedConfig,
     checks: &IdentityChecks,
     upstreams: &Upstreams,
-    event_backends: &EventBackends,
+    (event_backends, observers): (&EventBackends, &RouteObservers),
 ) -> Vec<Route> {
     let all: IdentityChecks = settings
         .identities
@@ -72,7 +75,14 @@ pub fn built_in_routes(
         | RouteService::Page
         | RouteService::Room { .. } => built_in_route(route, &all),
     };
-    settings.routes.iter().map(route).collect()
+    let observed = |own: &ResolvedRoute| {
+        let mut route = route(own);
+        if let Handler::Socket(_, options) = &mut route.handler {
+            options.observer = observers.get(&own.id).cloned();
+        }
+        route
+    };
+    settings.routes.iter().map(observed).collect()
 }
 
 /// What checks an identity.
@@ -277,6 +287,7 @@ fn options(websocket: &ResolvedWebSocket, identities: Identities) -> RouteOption
         identities,
         passes_pings: false,
         http: None,
+        observer: None,
     }
 }
 
@@ -365,7 +376,7 @@ mod tests {
             &settings,
             &IdentityChecks::new(),
             &Upstreams::new(),
-            &EventBackends::new(),
+            (&EventBackends::new(), &RouteObservers::new()),
         );
         assert!(routes.iter().map(|route| &route.id).eq(settings.routes.iter().map(|own| &own.id)));
         let paths: Vec<_> = routes.iter().flat_map(|route| &route.paths).collect();

@@ -102,7 +102,7 @@ pub(crate) struct SocketRoute {
     pub(crate) counters: Arc<Entry<RouteCounters>>,
     pub(crate) service: Box<dyn Service>,
     pub(crate) options: RouteOptions,
-    /// [`Service::wants_addresses`], asked once.
+    /// Whether its service or its observer is told the addresses of peers, asked once.
     pub(crate) wants_addresses: bool,
     /// [`MessageLimits::meters_messages`](crate::effects::MessageLimits::meters_messages), asked once.
     pub(crate) meters_messages: bool,
@@ -149,8 +149,8 @@ impl Router {
                     if order.contains(&number) {
                         continue;
                     }
-                    let (service, options) = (make(site), options.clone());
-                    let wants_addresses = service.wants_addresses();
+                    let service = make(site);
+                    let wants_addresses = wants_addresses(&*service, options);
                     let meters_messages = options.limits.meters_messages();
                     let label: Arc<str> = id.to_string().into();
                     let counters = Arc::new(Entry::new(&label));
@@ -161,7 +161,7 @@ impl Router {
                         label,
                         counters,
                         service,
-                        options,
+                        options: options.clone(),
                         wants_addresses,
                         meters_messages,
                     };
@@ -232,7 +232,7 @@ impl Router {
             own.hosts.clone_from(hosts);
             own.paths.clone_from(paths);
             own.options = options.clone();
-            own.wants_addresses = own.service.wants_addresses();
+            own.wants_addresses = wants_addresses(&*own.service, &own.options);
             own.meters_messages = own.options.limits.meters_messages();
         }
     }
@@ -404,6 +404,11 @@ impl SocketRoute {
             meters_messages: false,
         }
     }
+}
+
+/// Whether the service of a route, or what observes it, is told the addresses of peers.
+fn wants_addresses(service: &dyn Service, options: &RouteOptions) -> bool {
+    options.observer.is_some() || service.wants_addresses()
 }
 
 /// The numbers of a router's first routes.

@@ -33,6 +33,7 @@
 //! | `grip` | backends by the libraries of GRIP, in Python and Node |
 //! | `plain_http` | requests that upgrade nothing, on their way to backends of other makers |
 //! | `smuggling` | bytes that a gateway and a backend might read as different requests |
+//! | `webhooks` | webhooks that are told of connections, fail, hang and come back |
 //! | `relay` | backends in Python, Node and Rust behind the gateway, killed, moved and reloaded |
 //! | `relayed_libraries` | Socket.IO, graphql-ws, FastAPI and Channels through relays, both their ends |
 //! | `reload` | the configuration, read again on SIGHUP |
@@ -129,3 +130,4 @@ mod relayed_libraries;
 mod reload;
 mod upstream_tls;
 mod upstreams;
+mod webhooks;

@@ -138,6 +138,7 @@ impl Plan {
                     ..DeflateOptions::default()
                 },
                 identities: identities(seed),
+                is_observed: seed % 5 == 2,
                 ..Setup::default()
             },
             bounds: Bounds { message_bytes_max, payload_bytes_max, context_bits },

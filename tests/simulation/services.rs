@@ -12,7 +12,8 @@ use tidegate::inspect::{ChannelAnswer, ChannelQuestion};
 use tidegate::mail::Reply;
 use tidegate::services::{
     Accept, Admission, BackendRequest, CloseReason, ConnectRequest, ControlFrame, Description,
-    Effects, LoopSite, Message, Peer, Service, ServiceMessage, ServiceSender,
+    Effects, LoopSite, Message, ObservedClient, Peer, RouteObserver, Service, ServiceMessage,
+    ServiceSender,
 };
 use tidegate::ws::{CloseCode, EncodedFrame};
 
@@ -27,6 +28,10 @@ pub(crate) struct Entries {
     members: Vec<Peer>,
     /// By the name of a peer, the peer that the relay closes when that one closes.
     pairs: BTreeMap<String, Peer>,
+    /// Whether the routes have this journal for an observer.
+    pub(crate) is_observed: bool,
+    /// The open peers, as an observer is told.
+    observed: BTreeSet<String>,
     /// Texts sent, by target and then by source.
     pub(crate) sent: BTreeMap<String, BTreeMap<String, Vec<String>>>,
     /// How each connection left, by name.
@@ -53,6 +58,25 @@ impl Journal {
 /// A peer's name in texts and in the journal.
 pub(crate) fn name_of(peer: Peer) -> String {
     format!("{}/{}/{}", peer.loop_index, peer.key.index, peer.key.generation)
+}
+
+/// Each connection that a service hears of is told before, once.
+impl RouteObserver for Journal {
+    fn connected(&self, client: &ObservedClient<'_>) {
+        let name = name_of(client.peer);
+        let mut entries = self.entries();
+        if entries.open.contains(&name) || !entries.observed.insert(name.clone()) {
+            entries.violations.push(format!("{name} is observed to open late or twice"));
+        }
+    }
+
+    fn disconnected(&self, client: &ObservedClient<'_>, _: CloseReason) {
+        let name = name_of(client.peer);
+        let mut entries = self.entries();
+        if !entries.observed.remove(&name) || !entries.open.contains(&name) {
+            entries.violations.push(format!("{name} is observed to close late or twice"));
+        }
+    }
 }
 
 /// A service whose callbacks are recorded in the journal.
@@ -186,6 +210,9 @@ impl<S: Service> Service for Watched<S> {
         if entries.ends.contains_key(&name) || !entries.open.insert(name.clone()) {
             entries.violations.push(format!("{name} opened twice"));
         }
+        if entries.is_observed && !entries.observed.contains(&name) {
+            entries.violations.push(format!("{name} opened unobserved"));
+        }
         drop(entries);
         self.service.on_open(peer, effects);
     }
@@ -205,6 +232,9 @@ impl<S: Service> Service for Watched<S> {
         let mut entries = self.journal.entries();
         if !entries.open.remove(&name) {
             entries.violations.push(format!("{name} closed without being open"));
+        }
+        if entries.observed.contains(&name) {
+            entries.violations.push(format!("{name} closed unobserved"));
         }
         entries.ends.insert(name, reason);
         drop(entries);

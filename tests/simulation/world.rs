@@ -9,7 +9,7 @@ use tidegate::config::SlowPolicy;
 use tidegate::reactor::{DrainProgress, DrainTerms};
 use tidegate::services::{
     Broadcast, BuiltInPage, DeflateOptions, Echo, Handler, Identities, LoopSite, MessageLimits,
-    Order, Page, Route, RouteOptions, Service,
+    Order, Page, Route, RouteOptions, Service, SharedRouteObserver,
 };
 use tidegate::sim::{Faults, Network, ServerSettings, SimClock, SimServer};
 use tidegate::timer::Clock as _;
@@ -41,6 +41,8 @@ pub(crate) struct Setup {
     pub(crate) descriptors_max: Option<usize>,
     /// Whether the first listener speaks TLS, and how.
     pub(crate) tls: Option<TlsSetup>,
+    /// Whether every route is observed.
+    pub(crate) is_observed: bool,
 }
 
 /// A simulated server, its network and its clock.
@@ -230,7 +232,10 @@ impl World {
 
 /// The routes of a [`World`].
 pub(crate) fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
+    journal.entries().is_observed = setup.is_observed;
+    let observer = || Arc::new(journal.clone()) as SharedRouteObserver;
     let options = RouteOptions {
+        observer: setup.is_observed.then(observer),
         message_bytes_max: setup.message_bytes_max.unwrap_or(1 << 20),
         limits: setup.limits,
         slow_policy: setup.slow_policy,

@@ -1,6 +1,7 @@
 //! The options of every route that speaks WebSocket, whatever its service does with messages.
 
 use super::Origins;
+use crate::config::ServerUrl;
 use crate::config::declare::keys;
 use crate::config::limits::{GIB, MESSAGE_BYTES};
 use crate::config::rule::{Rule, integer};
@@ -34,6 +35,14 @@ keys! {
             default: false,
             rule: Rule::Boolean,
             needs: Self::asks_identity => "identity names none",
+            reload: true,
+        }
+        /// The URL that hears, by POST, of connections of the route that open and end; its query is never
+        /// printed.
+        pub webhook: Option<ServerUrl> {
+            default: None,
+            shown: "none",
+            rule: Rule::HttpUrl,
             reload: true,
         }
         /// Subprotocols offered, the preferred one first.

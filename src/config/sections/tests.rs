@@ -150,12 +150,13 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     let token = || Some(Secrets::new(["s3cret".to_owned()]));
     (config.admin.token, config.admin.metrics_token) = (token(), token());
     config.api.keys = token();
+    config.webhooks.tls_ca = Some(path());
     say_all_of_channels(&mut config);
     let mut route = token_room();
     route.aliases = vec!["/alias".to_owned()];
     let RouteService::Room { websocket, room, .. } = &mut route.service else { unreachable!() };
-    websocket.origins = Origins::Any;
-    websocket.subprotocols = Some(vec![]);
+    websocket.webhook = Some(ServerUrl::new("http://a/"));
+    (websocket.origins, websocket.subprotocols) = (Origins::Any, Some(vec![]));
     websocket.message_bytes_max = Some(1000);
     websocket.backlog_messages_max = Some(10);
     (websocket.messages_burst, websocket.bytes_burst) = (Some(10), Some(1000));

@@ -58,6 +58,12 @@ fn check_tls(index: usize, upstream: &UpstreamOptions) -> Result<(), Refusal> {
 
 fn check_route(config: &Config, index: usize) -> Result<(), Refusal> {
     let Some(route) = config.routes.get(index) else { return Ok(()) };
+    if let Some(url) = route.service.websocket().and_then(|own| own.webhook.as_ref())
+        && !cfg!(feature = "http-backends")
+    {
+        let key = format!("route[{index}].webhook");
+        return Err(Refusal::new(key, &Value::from(url.to_string()), WITHOUT_WEBHOOKS));
+    }
     let (Some(forward), Some(websocket)) = (route.service.forward(), route.service.websocket())
     else {
         return Ok(());
@@ -102,6 +108,8 @@ fn check_route(config: &Config, index: usize) -> Result<(), Refusal> {
     }
 }
 
+const WITHOUT_WEBHOOKS: &str =
+    "must be left out: this program was built without the feature `http-backends`";
 const WITHOUT_HTTP: &str =
     "must be another: this program was built without the feature `http-backends`";
 
@@ -112,10 +120,11 @@ fn check_idle(index: usize, mode: RelayMode, websocket: &WebSocketOptions) -> Re
     let (defaults, rule) = match mode {
         RelayMode::Bytes => (
             WebSocketOptions {
-                // These are about the request.
+                // These are about the request, and the connection as a whole.
                 origins: websocket.origins.clone(),
                 identity: websocket.identity.clone(),
                 identity_optional: websocket.identity_optional,
+                webhook: websocket.webhook.clone(),
                 ..default
             },
             "must be left out where the mode is \"bytes\"",

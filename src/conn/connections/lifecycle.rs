@@ -14,6 +14,7 @@ use crate::conn::access::AccessEnd;
 use crate::conn::active::{Active, resume_reading};
 use crate::conn::deadline::{aged_at, is_last_answer, looked_at, message_due, stalled_at};
 use crate::conn::flags::Flags;
+use crate::conn::observed::tell_observer;
 use crate::conn::receive::{Outcome, Unfinished};
 use crate::conn::relay::{
     Abort, Answered, Forwarding, PartnerClose, Passed, Relay, ReplyStart, SentOff,
@@ -641,6 +642,10 @@ impl<S: Transport> Connections<S> {
             let unix_ms = self.turn.unix_ms();
             self.turn.traces.closed(peer, unix_ms, reason);
         }
+        if let Some(conn) = self.table.get(key) {
+            let told = (&self.cold, &self.services, &self.turn);
+            tell_observer((peer, conn), told, |own, client| own.disconnected(client, reason));
+        }
         self.services.call(route, |own, effects| {
             own.counters.closed.add(1);
             own.service.on_close(peer, reason, effects);
@@ -903,8 +908,10 @@ impl<S: Transport> Connections<S> {
         }
         let route = at.conn.route;
         at.open(route);
-        // Its address has gone to the backend with the request, and is of no more use.
-        at.cold.release_address(&mut at.conn.cold, at.turn.stream());
+        if at.services.route(route).0.options.observer.is_none() {
+            // Its address has gone to the backend with the request, and is of no more use.
+            at.cold.release_address(&mut at.conn.cold, at.turn.stream());
+        }
         at.turn.counters.upgrades.add(1);
         if let Err(reason) = at.flush_outgoing(None) {
             self.abort(client, reason);

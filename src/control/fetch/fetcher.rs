@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::Request;
-use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::{Method, Request};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -54,15 +54,35 @@ impl Fetcher {
     async fn get_in_time(&self, headers: &HeaderMap) -> Result<Reply, FetchError> {
         // It is never closed.
         let _permit = self.permits.acquire().await.ok();
-        let request = self.request(headers)?;
+        let request = self.request(Method::GET, headers, Bytes::new())?;
         self.connections.send(request, self.settings.body_bytes_max).await
     }
 
-    fn request(&self, headers: &HeaderMap) -> Result<Request<Full<Bytes>>, FetchError> {
+    /// Posts an object in JSON to the URL.
+    pub(in crate::control) async fn post(&self, body: Bytes) -> Result<Reply, FetchError> {
+        let late = FetchError::Late(self.settings.deadline);
+        timeout(self.settings.deadline, self.post_in_time(body)).await.unwrap_or(Err(late))
+    }
+
+    async fn post_in_time(&self, body: Bytes) -> Result<Reply, FetchError> {
+        let _permit = self.permits.acquire().await.ok();
+        let json = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let request = self.request(Method::POST, &HeaderMap::from_iter([json]), body)?;
+        self.connections.send(request, self.settings.body_bytes_max).await
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, FetchError> {
         let invalid = |error: &dyn fmt::Display| FetchError::Broken(error.to_string());
         let url = &self.settings.url;
-        let mut request = Request::get(url.target.as_str())
-            .body(Full::default())
+        let mut request = Request::builder()
+            .method(method)
+            .uri(url.target.as_str())
+            .body(Full::new(body))
             .map_err(|error| invalid(&error))?;
         let host = HeaderValue::from_str(&url.authority).map_err(|error| invalid(&error))?;
         *request.headers_mut() = headers.clone();

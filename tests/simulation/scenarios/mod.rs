@@ -24,6 +24,7 @@ mod limits;
 mod lines;
 mod mail;
 mod memory;
+mod observer;
 mod order;
 mod overload;
 mod proxied;
