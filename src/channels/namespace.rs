@@ -15,6 +15,8 @@ pub struct Namespace {
     pub join_leave: bool,
     /// Whether all members are told who comes and goes.
     pub force_push_join_leave: bool,
+    /// Whether the observer of the route hears of a channel's first member and of the end of its last.
+    pub occupancy: bool,
     /// Publications that are kept of each channel; 0 for no history.
     pub history_size: usize,
     /// How long each is kept, in milliseconds; 0 for no history.
@@ -84,6 +86,7 @@ impl Namespace {
             presence: false,
             join_leave: false,
             force_push_join_leave: false,
+            occupancy: false,
             history_size: 0,
             history_ttl_ms: 0,
             history_meta_ttl_ms: 30 * 24 * 3600 * 1000,

@@ -139,6 +139,12 @@ keys! {
             rule: Rule::Boolean,
             reload: true,
         }
+        /// Whether `route.webhook` is told when a channel gets its first member and when it has lost its last.
+        pub occupancy: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
         /// Publications that are kept of each channel; 0 for none.
         pub history_size: usize {
             default: 0,
@@ -311,6 +317,7 @@ impl NamespaceOptions {
             presence: self.presence,
             join_leave: self.join_leave,
             force_push_join_leave: self.force_push_join_leave,
+            occupancy: self.occupancy,
             history_size: self.history_size,
             history_ttl_ms: self.history_ttl_s * 1000,
             history_meta_ttl_ms: self.history_meta_ttl_s * 1000,

@@ -36,6 +36,13 @@ keys! {
             rule: integer(0, 60_000),
             reload: true,
         }
+        /// How long a channel is without members before it counts as vacated, in milliseconds. One that has a
+        /// member again by then does not.
+        pub vacated_ms: u64 {
+            default: 1000,
+            rule: integer(0, 600_000),
+            reload: true,
+        }
         /// How long a request may take, with the wait for a connection.
         pub request_ms: u64 {
             default: 5000,

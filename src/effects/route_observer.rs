@@ -16,6 +16,16 @@ pub trait RouteObserver: fmt::Debug + Send + Sync {
     /// A connection has ended, about which [`connected`](RouteObserver::connected) was called, unless the
     /// route was not observed yet when it opened.
     fn disconnected(&self, client: &ObservedClient<'_>, reason: CloseReason);
+
+    /// A channel of the route has a member, and had none.
+    fn occupied(&self, channel: &str, at: WallTime) {
+        let _ = (channel, at);
+    }
+
+    /// A channel of the route has no member any more.
+    fn vacated(&self, channel: &str, at: WallTime) {
+        let _ = (channel, at);
+    }
 }
 
 /// An observer that all loops share.

@@ -40,6 +40,10 @@ pub enum Happened<'e> {
         /// Why, as the log has it.
         reason: String,
     },
+    /// A channel has its first member.
+    Occupied(&'e str),
+    /// A channel has no member any more.
+    Vacated(&'e str),
 }
 
 /// A connection, and what is known of its client.
@@ -185,26 +189,36 @@ struct EncodedEvent<'e> {
     code: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'e str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'e str>,
 }
 
 impl<'e> EncodedEvent<'e> {
     fn new(event: &'e WebhookEvent<'_>, sequence: u64) -> Self {
-        let at_unix_ms = event.at_unix_ms;
-        let of = |name, client: &'e WebhookClient<'_>| Self {
+        let own = |name| Self {
             sequence,
             event: name,
-            at_unix_ms,
+            at_unix_ms: event.at_unix_ms,
+            connection: None,
+            user: None,
+            address: None,
+            code: None,
+            reason: None,
+            channel: None,
+        };
+        let of = |name, client: &'e WebhookClient<'_>| Self {
             connection: Some(&client.connection),
             user: client.user,
             address: client.address.as_deref(),
-            code: None,
-            reason: None,
+            ..own(name)
         };
         match &event.happened {
             Happened::Connected(client) => of("connected", client),
             Happened::Disconnected { client, code, reason } => {
                 Self { code: *code, reason: Some(reason), ..of("disconnected", client) }
             }
+            Happened::Occupied(channel) => Self { channel: Some(channel), ..own("occupied") },
+            Happened::Vacated(channel) => Self { channel: Some(channel), ..own("vacated") },
         }
     }
 }
@@ -272,10 +286,15 @@ mod tests {
               "at_unix_ms": 8, "code": 1000, "reason": "gone\n" },
         ] });
         assert_eq!(body, expected);
-        assert_eq!(own.push(&event("c2")), Pushed::Wakes, "a batch is full");
+        let occupied = WebhookEvent { happened: Happened::Occupied("news"), at_unix_ms: 9 };
+        assert_eq!(own.push(&occupied), Pushed::Wakes, "a batch is full");
         // What is told again is the same.
         assert_eq!(sequences(&own.batch().unwrap()), [1, 2]);
         assert_eq!((own.told(), sequences(&own.batch().unwrap())), (2, vec![3]));
+        let body: Value = serde_json::from_str(&own.batch().unwrap()).unwrap();
+        let expected =
+            json!([{ "sequence": 3, "event": "occupied", "channel": "news", "at_unix_ms": 9 }]);
+        assert_eq!(body["events"], expected);
         assert_eq!((own.told(), own.batch(), own.is_empty()), (1, None, true));
         assert_eq!((own.told(), own.bytes, own.waiting.capacity()), (0, 0, 0));
     }

@@ -11,7 +11,7 @@ use crate::config::{
     RouteService, TokenPlace, UpstreamOptions,
 };
 use crate::http::{ForwardRules, HeaderValue, OriginRule, SetHeader, Subprotocol};
-use crate::services::channels::{Channels, ChannelsSettings};
+use crate::services::channels::{Channels, ChannelsSettings, OccupancySettings};
 use crate::services::identity::{
     CertificateIdentity, NoIdentity, StatedIdentity, StatedIn, TokenIdentity, TokenIn, Tokens,
 };
@@ -67,7 +67,8 @@ pub fn built_in_routes(
             let slow_code = Disconnect::Slow.close_code();
             let options =
                 RouteOptions { slow_code, ..options(websocket, identities_of(route, &all)) };
-            channels_route(route, options, settings, &all)
+            let observer = observers.get(&route.id);
+            channels_route(route, options, settings, (&all, observer))
         }
         RouteService::Broadcast { .. }
         | RouteService::Echo { .. }
@@ -171,9 +172,11 @@ fn channels_route(
     route: &ResolvedRoute,
     options: RouteOptions,
     settings: &ResolvedConfig,
-    all: &IdentityChecks,
+    (all, observer): (&IdentityChecks, Option<&SharedRouteObserver>),
 ) -> Route {
     let own = &settings.channels;
+    let vacated_ms = settings.webhooks.vacated_ms;
+    let occupancy = observer.cloned().map(|observer| OccupancySettings { observer, vacated_ms });
     let check = |name: &Option<String>| name.as_ref().and_then(|name| all.get(name)).cloned();
     let settings = Arc::new(ChannelsSettings {
         namespaces: Namespaces::new(settings.namespaces.iter().map(NamespaceOptions::namespace)),
@@ -184,6 +187,7 @@ fn channels_route(
         personal_namespace: own.personal_channel.then(|| own.personal_channel_namespace.clone()),
         limits: own.limits(),
         times: own.times(),
+        occupancy,
     });
     let make = move |site: LoopSite| -> Box<dyn Service> {
         Box::new(Channels::new(Arc::clone(&settings), site))

@@ -25,6 +25,7 @@ use super::tasks::{Job, Tasks};
 use crate::effects::{CloseReason, ObservedClient, RouteObserver};
 use crate::events::webhook::{Happened, WebhookClient, WebhookEvent};
 use crate::metrics::ControlCounters;
+use crate::timer::WallTime;
 use crate::ws::CloseCode;
 
 /// Tells a webhook what happens on a route. When this is dropped, what waits is told, unless a request
@@ -73,6 +74,16 @@ impl RouteObserver for Webhook {
             code: reason.close_code().map(CloseCode::number),
             reason: reason.to_string(),
         });
+    }
+
+    fn occupied(&self, channel: &str, at: WallTime) {
+        let happened = Happened::Occupied(channel);
+        self.telling.push(&WebhookEvent { happened, at_unix_ms: at.0 });
+    }
+
+    fn vacated(&self, channel: &str, at: WallTime) {
+        let happened = Happened::Vacated(channel);
+        self.telling.push(&WebhookEvent { happened, at_unix_ms: at.0 });
     }
 }
 

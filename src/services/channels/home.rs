@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use super::awaiting::{RareMembers, Waited};
 use super::channel_ref::ChannelRef;
-use super::settings::ChannelsLimits;
+use super::occupancy::Occupancy;
+use super::settings::{ChannelsLimits, ChannelsSettings};
 use super::to_home::{
     ChannelAction, Gathered, HistoryQuestion, LeaveReply, Refused, Subscribe, ToHome, Told,
 };
@@ -39,12 +40,15 @@ pub(super) struct Home {
     charged_bytes: usize,
     /// What has happened since it was counted.
     counts: ChannelCounts,
+    occupancy: Occupancy,
 }
 
 #[derive(Debug)]
 struct HomeChannel {
     channel: Arc<ChannelRef>,
     members: u32,
+    /// Whether a member was let in since there is one, and that is told.
+    is_occupied: bool,
     /// `None` where nothing is told of members.
     presence: Option<Box<Presence<Peer>>>,
     /// What few channels have.
@@ -83,7 +87,10 @@ enum Asker {
 
 impl Home {
     /// No channels, and an engine whose first stream has this epoch.
-    pub(super) fn new(limits: ChannelsLimits, first_epoch: u32) -> Self {
+    pub(super) fn new(settings: &ChannelsSettings, loop_count: u16, first_epoch: u32) -> Self {
+        let limits = settings.limits.of_loop(loop_count);
+        let mut occupancy = Occupancy::default();
+        occupancy.set(settings.occupancy.clone());
         Self {
             limits,
             channels: HashMap::new(),
@@ -92,18 +99,21 @@ impl Home {
             events: Vec::new(),
             charged_bytes: 0,
             counts: ChannelCounts::default(),
+            occupancy,
         }
     }
 
-    /// The limits from now on. What is there stays.
-    pub(super) fn set_limits(&mut self, limits: ChannelsLimits) {
-        self.limits = limits;
-        self.engine.set_limits(limits.history);
+    /// The settings from now on. What is there stays.
+    pub(super) fn set(&mut self, settings: &ChannelsSettings, loop_count: u16) {
+        self.limits = settings.limits.of_loop(loop_count);
+        self.engine.set_limits(self.limits.history);
+        self.occupancy.set(settings.occupancy.clone());
     }
 
     /// Some time has passed.
     pub(super) fn on_tick(&mut self, effects: &mut Effects<'_>) {
         Engine::<Context>::tick(&mut self.engine, effects.now());
+        self.occupancy.on_tick((effects.now(), effects.wall_now()));
         self.charge(effects);
     }
 
@@ -217,6 +227,7 @@ impl Home {
         let at_home = entry.or_insert_with(|| HomeChannel {
             channel: Arc::clone(channel),
             members: 0,
+            is_occupied: false,
             presence: None,
             rare: None,
         });
@@ -339,9 +350,11 @@ impl Home {
             Engine::<Context>::set_interest(&mut self.engine, &channel.name, true);
         }
         self.tell_member(channel, peer, (&own, subscribed, top), effects);
-        let (Some(info), Some(at_home)) = (own.info, self.channels.get_mut(&channel.name)) else {
-            return;
-        };
+        let Some(at_home) = self.channels.get_mut(&channel.name) else { return };
+        if channel.namespace.occupancy && !std::mem::replace(&mut at_home.is_occupied, true) {
+            self.occupancy.occupied(&channel.name, effects.wall_now());
+        }
+        let Some(info) = own.info else { return };
         match channel.namespace.presence {
             true => at_home.presence.get_or_insert_default().add(peer, info.clone()),
             false => at_home.rare.get_or_insert_default().unlisted.add(peer, info.clone()),
@@ -448,6 +461,10 @@ impl Home {
         at_home.forget_rare();
         let info = info.or(unlisted);
         if at_home.members == 0 {
+            if at_home.is_occupied {
+                let times = (effects.now(), effects.wall_now());
+                self.occupancy.left(&at_home.channel.name, times);
+            }
             self.channels.remove(&channel.name);
             self.counts.channels = self.counts.channels.saturating_sub(1);
             self.channels.shrink_if_sparse(CHANNELS_KEPT);

@@ -26,6 +26,7 @@ mod commands;
 mod connect;
 mod connecting;
 mod home;
+mod occupancy;
 mod service;
 mod settings;
 mod subscribe;
@@ -33,5 +34,6 @@ mod timers;
 mod to_home;
 mod tokens;
 
+pub use occupancy::OccupancySettings;
 pub use service::Channels;
 pub use settings::{ChannelsLimits, ChannelsSettings, ChannelsTimes};

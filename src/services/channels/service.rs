@@ -50,7 +50,7 @@ impl Channels {
     pub fn new(settings: impl Into<Arc<ChannelsSettings>>, site: LoopSite) -> Self {
         let settings = settings.into();
         Self {
-            home: Home::new(settings.limits.of_loop(site.count), ClientIds::number()),
+            home: Home::new(&settings, site.count, ClientIds::number()),
             clients: Clients::new(Millis(0)),
             ids: ClientIds::default(),
             arriving: HashMap::new(),
@@ -183,7 +183,7 @@ impl Service for Channels {
         // Members keep the options that they came in with; what comes next has the new ones.
         if let Ok(next) = next.downcast::<Self>() {
             self.settings = next.settings;
-            self.home.set_limits(self.settings.limits.of_loop(self.site.count));
+            self.home.set(&self.settings, self.site.count);
         }
     }
 

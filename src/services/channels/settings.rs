@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::occupancy::OccupancySettings;
 use crate::channels::{MemoryLimits, Namespaces};
 use crate::services::IdentityCheck;
 
@@ -25,6 +26,9 @@ pub struct ChannelsSettings {
     pub limits: ChannelsLimits,
     /// How long things take.
     pub times: ChannelsTimes,
+    /// Who is told that channels are occupied and vacated, in namespaces with
+    /// [`occupancy`](crate::channels::Namespace::occupancy).
+    pub occupancy: Option<OccupancySettings>,
 }
 
 /// How much is held for channels.

@@ -2,6 +2,7 @@
 
 mod backend;
 mod commands;
+mod occupancy;
 mod race;
 mod server_side;
 
