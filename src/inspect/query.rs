@@ -154,7 +154,8 @@ pub enum Query {
         /// Whether there is such a route, and its service publishes there.
         reply: Reply<bool>,
     },
-    /// Publish to the members of a channel, on all routes with events. To be asked of every loop.
+    /// Publish to the members of a channel, on all routes with events or channels. To be asked of every
+    /// loop.
     Channel {
         /// What, and where.
         item: Arc<ChannelItem>,

@@ -89,6 +89,11 @@ impl ChannelRefs {
         channel
     }
 
+    /// How many connections of the loop are members of a channel.
+    pub(super) fn members(&self, channel: &str) -> usize {
+        self.by_name.get(channel).map_or(0, |own| own.members as usize)
+    }
+
     /// The channel has a member less.
     pub(super) fn release(&mut self, channel: &ChannelRef) {
         let Some(own) = self.by_name.get_mut(&channel.name) else { return };

@@ -27,6 +27,7 @@ mod connect;
 mod connecting;
 mod home;
 mod occupancy;
+mod published;
 mod service;
 mod settings;
 mod subscribe;

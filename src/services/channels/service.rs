@@ -13,6 +13,7 @@ use super::to_home::{ChannelAction, Forwarded, Gathered, LeaveReply, Refused, To
 use crate::centrifugo::{Disconnect, Encoder};
 use crate::channels::ClientId;
 use crate::effects::INFO_BYTES_MAX;
+use crate::events::publish::ChannelItem;
 use crate::http::Rejection;
 use crate::inspect::{ChannelAnswer, ChannelQuestion};
 use crate::key::ConnKey;
@@ -185,6 +186,15 @@ impl Service for Channels {
             self.settings = next.settings;
             self.home.set(&self.settings, self.site.count);
         }
+    }
+
+    fn on_channel_item(
+        &mut self,
+        item: &ChannelItem,
+        publishes: bool,
+        effects: &mut Effects<'_>,
+    ) -> usize {
+        self.on_item(item, publishes, effects)
     }
 
     fn on_channel_question(

@@ -3,6 +3,7 @@
 mod backend;
 mod commands;
 mod occupancy;
+mod published;
 mod race;
 mod server_side;
 

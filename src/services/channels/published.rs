@@ -1,0 +1,79 @@
+//! What backends publish by the interface of GRIP, for channels of the same name.
+//!
+//! Loops get such items in one order, and one of them gives each to the home of its channel, so members get
+//! them in that order, among what is published otherwise.
+
+use std::sync::Arc;
+
+use super::service::Channels;
+use super::to_home::LeaveReply;
+use crate::centrifugo::{Unsubscribed, is_json, without_newlines};
+use crate::channels::{ChannelName, Publication};
+use crate::events::ClientEvent;
+use crate::events::publish::{ChannelAction, ChannelItem};
+use crate::inspect::ChannelQuestion;
+use crate::mail::Reply;
+use crate::services::{Effects, Peer};
+
+impl Channels {
+    /// Does with the members of a channel what an item says; how many of them are on this loop. An item for a
+    /// channel without a namespace is for others.
+    pub(super) fn on_item(
+        &mut self,
+        item: &ChannelItem,
+        publishes: bool,
+        effects: &mut Effects<'_>,
+    ) -> usize {
+        let name = ChannelName::parse(&item.channel).ok();
+        let namespace = name.and_then(|name| self.settings.namespaces.get(name.namespace()));
+        if namespace.is_none() {
+            return 0;
+        }
+        match &item.action {
+            ChannelAction::Send(event, content) => {
+                let Some(data) = data_of(*event, content) else { return 0 };
+                if publishes {
+                    let question = ChannelQuestion::Publish {
+                        channel: Arc::clone(&item.channel),
+                        publication: Publication::new(data),
+                        idempotency_key: None,
+                        skips_history: false,
+                    };
+                    // The backend is told how many members there are, and nothing else.
+                    self.on_question(question, Reply::new(drop), effects);
+                }
+                self.clients.channels.members(&item.channel)
+            }
+            // Their connections serve other channels as well.
+            ChannelAction::Close(..) => {
+                let members = self.members_of(&item.channel);
+                for peer in &members {
+                    let reply = LeaveReply::Push(Unsubscribed::Server);
+                    self.leave(*peer, &item.channel, reply, effects);
+                }
+                members.len()
+            }
+            ChannelAction::Refresh | ChannelAction::Hint => 0,
+        }
+    }
+
+    fn members_of(&self, channel: &str) -> Vec<Peer> {
+        let loop_index = self.site.index;
+        let own = self.clients.iter().filter(|own| own.subscription(channel).is_some());
+        own.map(|own| Peer { loop_index, key: own.key }).collect()
+    }
+}
+
+/// The data of the publication: text that is JSON as it is, other text as a string. Bytes have none, as not
+/// every member could be sent them.
+fn data_of(event: ClientEvent, content: &[u8]) -> Option<Vec<u8>> {
+    match event {
+        ClientEvent::Text => {}
+        ClientEvent::Binary | ClientEvent::Ping | ClientEvent::Pong => return None,
+    }
+    let text = str::from_utf8(content).ok()?;
+    match is_json(content) {
+        true => Some(without_newlines(text).into_owned().into_bytes()),
+        false => serde_json::to_vec(text).ok(),
+    }
+}
