@@ -218,6 +218,25 @@ impl History {
         if page.is_empty() { Recovery::Lost } else { Recovery::Recovered(page) }
     }
 
+    /// All that it is, for [`History::restored`].
+    pub(super) fn copied(&self) -> (Epoch, u64, Vec<(Publication, Millis)>) {
+        let entries = self.entries.iter().map(|own| (own.publication.clone(), own.expires_at));
+        (self.epoch, self.top, entries.collect())
+    }
+
+    /// The history that this was copied of. It has no more entries than its offset.
+    pub(super) fn restored(epoch: Epoch, top: u64, entries: Vec<(Publication, Millis)>) -> Self {
+        let bytes = entries.iter().map(|(publication, _)| publication.held_bytes()).sum();
+        let entries = entries.into_iter();
+        let entries = entries.map(|(publication, expires_at)| Entry { publication, expires_at });
+        Self { epoch, top, entries: entries.collect(), bytes }
+    }
+
+    /// Goes on as another stream, so that what members know of their positions holds no longer.
+    pub(super) fn set_epoch(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
     /// The offset of the oldest that is kept, or would be.
     fn first(&self) -> u64 {
         self.top + 1 - self.entries.len() as u64

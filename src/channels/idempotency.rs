@@ -46,6 +46,21 @@ impl Idempotency {
         }
     }
 
+    /// The keys with what they have come to and when they expire, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, Option<Position>, Millis)> {
+        self.order.iter().filter_map(|(expires_at, key)| {
+            let result = self.results.get(key)?;
+            Some((&**key, *result, *expires_at))
+        })
+    }
+
+    /// Notes a key of an earlier process, behind those that expire before it.
+    pub(super) fn restore(&mut self, key: Box<str>, result: Option<Position>, expires_at: Millis) {
+        if self.results.insert(key.clone(), result).is_none() {
+            self.order.push_back((expires_at, key));
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.order.is_empty()
     }

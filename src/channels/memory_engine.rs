@@ -12,6 +12,7 @@ use super::history::{History, Recovery};
 use super::idempotency::Idempotency;
 use super::namespace::{Namespace, RecoveryMode};
 use super::position::Epoch;
+use super::stream_copy::StreamCopy;
 use crate::shrink::Shrink as _;
 use crate::timer::Millis;
 
@@ -36,6 +37,8 @@ pub struct MemoryEngine {
     bytes: usize,
     /// The stream that is looked at next.
     cursor: usize,
+    /// Whether nothing may change, as another engine is to go on from here.
+    is_frozen: bool,
 }
 
 #[derive(Debug)]
@@ -63,6 +66,7 @@ impl MemoryEngine {
             next_epoch: first_epoch,
             bytes: 0,
             cursor: 0,
+            is_frozen: false,
         }
     }
 
@@ -77,6 +81,71 @@ impl MemoryEngine {
         self.streams.len()
     }
 
+    /// From now on nothing is published, forgotten or begun, until [`MemoryEngine::thaw`]: what asks for that
+    /// is answered with [`EngineError::Unavailable`].
+    pub fn freeze(&mut self) {
+        self.is_frozen = true;
+    }
+
+    /// Goes on. Where another engine may have gone on meanwhile from copies of these streams, they `are_new`
+    /// from here on: each has another epoch.
+    pub fn thaw(&mut self, are_new: bool) {
+        self.is_frozen = false;
+        for (_, stream) in self.streams.iter_mut().filter(|_| are_new) {
+            stream.history.set_epoch(Epoch(self.next_epoch));
+            self.next_epoch = self.next_epoch.wrapping_add(1);
+        }
+    }
+
+    /// Copies of the streams from a cursor on, which is 0 at first: some, with up to `entries_max` publications
+    /// and keys, but one stream at least. Then the next cursor, if there are more. To be called while it is
+    /// frozen.
+    #[must_use]
+    pub fn copies(
+        &self,
+        cursor: usize,
+        entries_max: usize,
+        now: Millis,
+    ) -> (Vec<StreamCopy>, Option<usize>) {
+        let (mut copies, mut entries) = (Vec::new(), 0);
+        for index in cursor..self.streams.capacity() {
+            let Some(stream) = self.streams.get(index) else { continue };
+            if entries >= entries_max && !copies.is_empty() {
+                return (copies, Some(index));
+            }
+            let kept = (&stream.history, &stream.idempotency);
+            let copy = StreamCopy::new(&stream.name, kept, stream.forgotten_at, now);
+            entries += 1 + copy.entries.len() + copy.keys.len();
+            copies.push(copy);
+        }
+        (copies, None)
+    }
+
+    /// Takes a stream over. Whether there was room: the publications that have none are forgotten, the oldest
+    /// first; a stream that has none begins anew with another epoch.
+    pub fn restore(&mut self, mut copy: StreamCopy, now: Millis) -> bool {
+        let is_full = self.streams.len() >= self.limits.streams_max;
+        if is_full || self.by_name.contains_key(&copy.channel) {
+            return false;
+        }
+        let (name, kept_ms) = (Arc::clone(&copy.channel), copy.kept_ms);
+        let taken = self.bytes + STREAM_BYTES + name.len();
+        copy.keep_latest(self.limits.bytes_max.saturating_sub(taken));
+        let (history, idempotency) = copy.restored(now);
+        let index = self.streams.insert(Stream {
+            name: Arc::clone(&name),
+            history,
+            idempotency,
+            forgotten_at: now.plus(kept_ms),
+            has_members: false,
+            counted_bytes: 0,
+        });
+        self.by_name.insert(name, crate::key::slot_number(index));
+        self.streams[index].expire(now);
+        self.recount(index);
+        true
+    }
+
     /// The stream of a channel, after what is too old in it is forgotten; a new one if there is none.
     fn stream(
         &mut self,
@@ -88,6 +157,9 @@ impl MemoryEngine {
             let index = *index as usize;
             self.streams[index].expire(now);
             return Ok(index);
+        }
+        if self.is_frozen {
+            return Err(EngineError::Unavailable);
         }
         if self.streams.len() >= self.limits.streams_max {
             return Err(EngineError::TooManyChannels);
@@ -140,6 +212,9 @@ impl MemoryEngine {
         now: Millis,
     ) -> Result<(Published, bool), EngineError> {
         let PublishRequest { channel, namespace, idempotency_key, skips_history, .. } = request;
+        if self.is_frozen {
+            return Err(EngineError::Unavailable);
+        }
         let keeps = namespace.has_history() && !skips_history;
         if !keeps && idempotency_key.is_none() {
             return Ok((Published { position: None }, true));
@@ -250,6 +325,9 @@ impl<C> Engine<C> for MemoryEngine {
     }
 
     fn remove(&mut self, channel: &str, context: C, events: &mut Vec<EngineEvent<C>>) {
+        if self.is_frozen {
+            return events.push(EngineEvent::Removed(context, Err(EngineError::Unavailable)));
+        }
         if let Some(index) = self.by_name.get(channel) {
             let index = *index as usize;
             self.streams[index].history.clear();
@@ -394,7 +472,98 @@ mod tests {
         assert_ne!(read.position.epoch, epoch);
     }
 
+    #[test]
+    fn a_frozen_engine_changes_nothing_until_it_goes_on() {
+        let mut own = engine(10, 1 << 20);
+        publish(&mut own, "a", &namespace(2), None, 0);
+        own.freeze();
+        for (channel, size) in [("a", 2), ("b", 2), ("c", 0)] {
+            let events = publish(&mut own, channel, &namespace(size), None, 0);
+            let refused =
+                matches!(&events[..], [EngineEvent::Published(9, Err(EngineError::Unavailable))]);
+            assert!(refused, "{channel}: {events:?}");
+        }
+        let mut events: Vec<EngineEvent<u8>> = Vec::new();
+        own.remove("a", 1, &mut events);
+        assert!(matches!(&events[..], [EngineEvent::Removed(1, Err(EngineError::Unavailable))]));
+        let before = page(&mut own, "a", &namespace(2), 0);
+        assert_eq!((before.position.offset, own.stream_count()), (1, 1), "it is read as ever");
+        own.thaw(false);
+        assert_eq!(offset(&publish(&mut own, "a", &namespace(2), None, 0)), Some(2));
+        own.freeze();
+        own.thaw(true);
+        let after = page(&mut own, "a", &namespace(2), 0);
+        assert_ne!(after.position.epoch, before.position.epoch, "another may have gone on");
+    }
+
+    #[test]
+    fn a_stream_without_room_is_not_taken_over() {
+        let mut own = engine(10, 1 << 20);
+        for _ in 0..5 {
+            publish(&mut own, "a", &namespace(5), None, 0);
+            publish(&mut own, "b", &namespace(5), None, 0);
+        }
+        let (copies, _) = own.copies(0, usize::MAX, Millis(0));
+        let mut next = engine(1, 1 << 20);
+        let taken: Vec<bool> =
+            copies.iter().map(|own| next.restore(own.clone(), Millis(0))).collect();
+        assert_eq!(taken, [true, false]);
+        let bytes_max = STREAM_BYTES + 200;
+        let mut small = engine(10, bytes_max);
+        assert!(small.restore(copies[0].clone(), Millis(0)));
+        let read = page(&mut small, "a", &namespace(5), 0);
+        let offsets: Vec<u64> = read.clone().page().into_iter().map(|(own, _)| own).collect();
+        assert!((1..5).contains(&offsets.len()) && offsets.ends_with(&[5]), "{offsets:?}");
+        assert_eq!(read.position.offset, 5);
+        assert!(Engine::<u8>::held_bytes(&small) <= bytes_max + STREAM_BYTES);
+    }
+
     proptest! {
+        /// An engine that goes on from copies answers as the one that they are of would.
+        #[test]
+        fn an_engine_goes_on_where_another_was(
+            steps in prop::collection::vec((0..4_u8, 0..6_usize, 0..400_u64, 0..4_u8), 1..60),
+            at in any::<prop::sample::Index>(),
+            entries_max in 0..9_usize,
+        ) {
+            let (mut own, mut next) = (engine(3, 1 << 20), None);
+            let mut now = 0;
+            // The clock of the other process began elsewhere.
+            let shift = 7_000_000;
+            let handover = at.index(steps.len());
+            for (number, (channel, size, ms, key)) in steps.into_iter().enumerate() {
+                now += ms;
+                if number == handover {
+                    own.freeze();
+                    let mut taken = MemoryEngine::new(own.limits, 900);
+                    let mut cursor = Some(0);
+                    while let Some(at) = cursor {
+                        let (copies, more) = own.copies(at, entries_max, Millis(now));
+                        for copy in copies {
+                            prop_assert!(taken.restore(copy, Millis(now + shift)));
+                        }
+                        cursor = more;
+                    }
+                    prop_assert_eq!(taken.bytes, taken.streams.iter().map(|(_, own)| own.held_bytes()).sum::<usize>());
+                    own.thaw(false);
+                    // What is new has the same epochs in both.
+                    own.next_epoch = 900;
+                    next = Some(taken);
+                }
+                let (name, key) = (channel.to_string(), key.to_string());
+                let key = Some(&*key).filter(|own| *own != "0");
+                let wanted = publish(&mut own, &name, &namespace(size), key, now);
+                if let Some(next) = &mut next {
+                    let found = publish(next, &name, &namespace(size), key, now + shift);
+                    prop_assert_eq!(format!("{found:?}"), format!("{wanted:?}"));
+                    if next.by_name.contains_key(&*name) {
+                        let found = page(next, &name, &namespace(5), now + shift);
+                        prop_assert_eq!(found, page(&mut own, &name, &namespace(5), now));
+                    }
+                }
+            }
+        }
+
         /// Whatever is published where, the bytes stay below the limit but for what the streams themselves
         /// take, they are those of a recount, and offsets have no gap.
         #[test]

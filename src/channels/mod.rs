@@ -16,6 +16,8 @@
 //! | `presence` | who is in a channel |
 //! | `engine` | what the home asks for, and what it is answered |
 //! | `memory_engine` | the engine inside the process |
+//! | `stream_copy` | one stream, taken out of an engine and put into another |
+//! | `snapshot` | streams as the bytes of a file, for the process that takes over |
 
 mod engine;
 mod history;
@@ -26,6 +28,8 @@ mod namespace;
 mod overrides;
 mod position;
 mod presence;
+mod snapshot;
+mod stream_copy;
 
 pub use engine::{
     Engine, EngineError, EngineEvent, PublishRequest, Published, Read, ReadRequest, StreamItem,
@@ -40,3 +44,8 @@ pub use namespace::{Namespace, Namespaces, RecoveryMode, Who};
 pub use overrides::Overrides;
 pub use position::{EPOCH_BYTES, Epoch, Position};
 pub use presence::{ClientId, ClientInfo, Presence};
+pub use snapshot::{
+    HEADER_BYTES, SNAPSHOT_KEY_BYTES, SnapshotError, SnapshotHeader, SnapshotWriter,
+    parse_snapshot, snapshot_bytes_max,
+};
+pub use stream_copy::{KeyCopy, StreamCopy};

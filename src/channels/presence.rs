@@ -20,6 +20,12 @@ impl ClientId {
         Self(random)
     }
 
+    /// Its bytes, for [`ClientId::new`].
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
     /// A number that is another for each, to spread what is done for all of them.
     #[must_use]
     pub fn spread(&self) -> u64 {

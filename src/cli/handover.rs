@@ -62,6 +62,8 @@ impl Handover {
         let (new, _) = self.new.as_mut()?;
         Some(match new.state() {
             NewProcessState::Ready => Event::NewReady,
+            NewProcessState::AsksForSnapshot => Event::NewAsksForSnapshot,
+            NewProcessState::Opens => return None,
             NewProcessState::Failed(how) => Event::NewFailed(how),
         })
     }
@@ -77,11 +79,19 @@ impl Handover {
         self.new.take().map(|(new, _)| new.id())
     }
 
-    /// Kills the new process.
-    pub(super) fn abort(&mut self) {
-        if let Some((new, _)) = self.new.take() {
-            new.kill();
+    /// Tells the new process the key of the snapshot, or that there is none. It is to be ready by `deadline`.
+    pub(super) fn answer(&mut self, key: Option<[u8; 16]>, deadline: Option<Millis>) {
+        let Some((new, own_deadline)) = &mut self.new else { return };
+        if let Some(deadline) = deadline {
+            *own_deadline = deadline.min(*own_deadline);
         }
+        // If it has ended, that is heard as such.
+        let _ = new.answer(key);
+    }
+
+    /// Kills the new process. Whether it may have served anyone.
+    pub(super) fn abort(&mut self) -> bool {
+        self.new.take().is_some_and(|(new, _)| new.kill())
     }
 }
 

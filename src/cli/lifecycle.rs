@@ -20,6 +20,8 @@ pub(super) enum Event {
     Signal(Request),
     /// The new process serves.
     NewReady,
+    /// The new process is to go on where the channels of this one are.
+    NewAsksForSnapshot,
     /// It has ended, or its time is over; the text tells which.
     NewFailed(String),
 }
@@ -35,7 +37,9 @@ pub(super) enum Action {
     Warn(String),
     /// Starts the new process.
     StartNew,
-    /// Kills it.
+    /// Has channels stand still, and writes down for the new process where they are.
+    Snapshot,
+    /// Kills it, and has channels go on.
     KillNew,
     /// Tells that this process stays, and why.
     Stay(String),
@@ -64,6 +68,10 @@ impl Lifecycle {
                     self.stage = Stage::Draining;
                     vec![Action::Leave]
                 }
+                Stage::Serving | Stage::Draining => Vec::new(),
+            },
+            Event::NewAsksForSnapshot => match self.stage {
+                Stage::HandingOver => vec![Action::Snapshot],
                 Stage::Serving | Stage::Draining => Vec::new(),
             },
             Event::NewFailed(why) => match self.stage {
@@ -188,6 +196,7 @@ mod tests {
             Just(signal(Request::Report)),
             Just(signal(Request::Ignore { name: "SIGIO" })),
             Just(Event::NewReady),
+            Just(Event::NewAsksForSnapshot),
             Just(Event::NewFailed("late".to_owned())),
         ]
     }
@@ -214,6 +223,7 @@ mod tests {
                             drains += 1;
                         }
                         Action::End { .. } => prop_assert_eq!(drains, 1),
+                        Action::Snapshot => prop_assert_eq!(new, 1),
                         Action::Report | Action::Reload | Action::Warn(_) | Action::Stay(_) => {}
                     }
                 }

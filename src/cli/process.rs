@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::admin::Admin;
+use super::channel_snapshot::ChannelSnapshot;
 use super::handover::Handover;
 use super::heartbeat::Heartbeat;
 use super::lifecycle::{Action, Event, Lifecycle};
@@ -23,6 +24,8 @@ pub(super) struct Process<'p> {
     clock: SystemClock,
     lifecycle: Lifecycle,
     handover: Handover,
+    /// What was written for the new process. Channels stand still while there is one.
+    snapshot: Option<ChannelSnapshot>,
     heartbeat: Heartbeat,
 }
 
@@ -43,6 +46,7 @@ impl<'p> Process<'p> {
             clock,
             lifecycle: Lifecycle::default(),
             handover: Handover::default(),
+            snapshot: None,
             heartbeat: Heartbeat::start(clock.now()),
         };
         process.tell_ready();
@@ -60,7 +64,7 @@ impl<'p> Process<'p> {
                 Wake::Ended => {
                     // The loops have failed, or drained: a new process that is not ready yet never will
                     // be a successor.
-                    self.handover.abort();
+                    let _ = self.handover.abort();
                     return None;
                 }
                 Wake::Signal(request) => Some(Event::Signal(request)),
@@ -88,7 +92,13 @@ impl<'p> Process<'p> {
             Action::Reload => self.reload(),
             Action::Warn(text) => log::warn!("{text}"),
             Action::StartNew => self.start_new(),
-            Action::KillNew => self.handover.abort(),
+            Action::Snapshot => self.write_snapshot(),
+            Action::KillNew => {
+                let has_opened = self.handover.abort();
+                if let Some(snapshot) = self.snapshot.take() {
+                    snapshot.discard(self.server, has_opened);
+                }
+            }
             Action::Stay(why) => {
                 self.server.process_counters().handovers_failed.add(1);
                 log::error!("the new process did not take over: {why}; this one serves on");
@@ -140,6 +150,14 @@ impl<'p> Process<'p> {
         }
     }
 
+    fn write_snapshot(&mut self) {
+        let running = self.reloader.running();
+        let until = self.clock.now().plus(running.settings.channels.snapshot_ms);
+        self.snapshot = ChannelSnapshot::write(self.server, &running.settings, self.clock);
+        let deadline = self.snapshot.as_ref().map(|_| until);
+        self.handover.answer(self.snapshot.as_ref().map(ChannelSnapshot::key), deadline);
+    }
+
     /// The new process serves, so there is no need of a grace.
     fn leave(&mut self) {
         self.server.process_counters().handovers.add(1);
@@ -153,6 +171,9 @@ impl<'p> Process<'p> {
         if let Some(pid) = self.handover.finish() {
             log::info!("process {pid} has taken over the listeners");
             self.tell(|supervisor| supervisor.replaced_by(pid, "a new process serves"));
+        }
+        if self.snapshot.take().is_some() {
+            ChannelSnapshot::leave(self.server);
         }
         if self.reloader.running().settings.joins_clients() {
             log::info!(

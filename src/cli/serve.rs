@@ -11,6 +11,7 @@ use super::CommandLine;
 use super::acme::Acme;
 use super::admin::Admin;
 use super::admin_thread::AdminThread;
+use super::channel_snapshot;
 use super::events::EventRoutes;
 use super::handover::{ADMIN_SOCKET, API_SOCKET};
 use super::incidents::Incidents;
@@ -29,9 +30,10 @@ use crate::config::{Config, ResolvedConfig};
 #[cfg(feature = "admin")]
 use crate::control::InheritedSocket;
 use crate::logging::{AccessLog, Log, flush_log};
-use crate::os::{Descriptors, PassedSockets, Signals, write_stderr};
+use crate::os::{Descriptors, PassedSockets, Signals, SystemClock, write_stderr};
 use crate::server::{
     Handle, StartError, UpstreamTlsError, built_in_routes, current_loop, stop_with_the_loops,
+    with_saved_streams,
 };
 
 /// Serves this configuration, which the command line asks for, until a signal ends it.
@@ -73,7 +75,7 @@ fn run(
         Signals::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
     log_start(&settings);
     log_limits(&settings, descriptors);
-    let ready = passed.ready.take();
+    let mut ready = passed.ready.take();
     let own_sockets = [ADMIN_SOCKET, API_SOCKET].map(|name| passed.take_named(name));
     let mut lookups = Lookups::start(&settings).map_err(|error| -> Box<dyn Error> { error })?;
     let access = start_access_log(&settings)?;
@@ -86,6 +88,9 @@ fn run(
         .map_err(|error| -> Box<dyn Error> { error })?;
     let (checks, by_name) = (lookups.checks(), upstreams.by_name());
     let routes = built_in_routes(&settings, checks, by_name, events.by_route());
+    // The last thing before the loops start, as channels stand still meanwhile.
+    let streams = channel_snapshot::take_over(&settings, ready.as_mut(), SystemClock::start());
+    let routes = with_saved_streams(routes, streams);
     let sink = access.as_ref().map(|own| own.sink(log));
     let server = Arc::new(Handle::start_on(&settings, routes, passed, sink)?);
     stop_with_the_loops(server.events().clone(), settings.loops, signals.stop_listening())?;

@@ -1,6 +1,7 @@
 //! Channels: how much is held for them, who may connect, and what the channels of each namespace allow.
 
 use super::declare::keys;
+use super::file_path::FilePath;
 use super::limits::GIB;
 use super::rule::{Rule, integer};
 use super::word::{one_of, words};
@@ -107,6 +108,21 @@ keys! {
             rule: integer(65_536, GIB * 64),
             reload: true,
             reached: "A publication that has no room forgets older ones of its channel.",
+        }
+        /// File by which histories, positions and keys go over to the new process of a handover (`SIGUSR2`).
+        /// Without one a handover begins with empty histories, and members are told that they cannot recover.
+        pub snapshot: Option<FilePath> {
+            default: None,
+            shown: "none",
+            rule: Rule::File,
+            reload: true,
+        }
+        /// Time in which publications are refused during a handover with `snapshot`.
+        pub snapshot_ms: u64 {
+            default: 1000,
+            rule: integer(10, 60_000),
+            reload: true,
+            reached: "The new process is ended, and the old one serves on.",
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct RouteOptions {
     pub slow_policy: SlowPolicy,
     /// The code with which [`SlowPolicy::Disconnect`] closes.
     pub slow_code: CloseCode,
+    /// Whether a drain tells its clients before those of other routes.
+    pub is_told_first: bool,
     /// How messages are compressed for clients that offer permessage-deflate; `None` declines it.
     pub deflate: Option<DeflateOptions>,
     /// How clients prove who they are, before the service is asked to admit them.
@@ -58,6 +60,7 @@ impl Default for RouteOptions {
             backlog_messages_max: None,
             slow_policy: SlowPolicy::Disconnect,
             slow_code: CloseCode::TOO_SLOW,
+            is_told_first: false,
             deflate: Some(DeflateOptions::default()),
             identities: Identities::default(),
             passes_pings: false,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::centrifugo::{ErrorCode, SubscriptionOptions};
-use crate::channels::{Publication, Since};
+use crate::channels::{Publication, Since, StreamCopy};
 use crate::timer::WallTime;
 
 /// What a backend asks of channels.
@@ -85,6 +85,20 @@ pub enum ChannelQuestion {
         /// The code and the reason of the close frame.
         close: (u16, Arc<str>),
     },
+    /// To publish, begin and forget nothing any more, until [`ChannelQuestion::Thaw`]: what asks for that is
+    /// answered with error 100. For every loop.
+    Freeze,
+    /// Copies of the streams whose home the loop is, from a cursor on, which is 0 at first. For every loop,
+    /// once all are frozen.
+    Copies(usize),
+    /// To go on. Where another process may have gone on from the copies, the streams `are_new` from here on.
+    /// For every loop.
+    Thaw {
+        /// Whether each stream has another epoch.
+        are_new: bool,
+    },
+    /// To tell each client that asks for something that it is to connect again. For every loop.
+    Leave,
 }
 
 /// How long a connection lasts.
@@ -107,6 +121,8 @@ pub enum ChannelAnswer {
     Channels(Vec<(Arc<str>, u32)>),
     /// Connections, channels whose home the loop is, and members of those.
     Counts(usize, usize, usize),
+    /// Copies of streams, and the cursor of those that follow.
+    Copies(Vec<StreamCopy>, Option<usize>),
     /// It is done.
     Done,
     /// It is not done.
@@ -129,7 +145,11 @@ impl ChannelQuestion {
             | Self::Subscribe { .. }
             | Self::Refresh { .. }
             | Self::Unsubscribe { .. }
-            | Self::Disconnect { .. } => None,
+            | Self::Disconnect { .. }
+            | Self::Freeze
+            | Self::Copies(_)
+            | Self::Thaw { .. }
+            | Self::Leave => None,
         }
     }
 
@@ -142,7 +162,12 @@ impl ChannelQuestion {
             | Self::PresenceStats(channel)
             | Self::History { channel, .. }
             | Self::Forget(channel) => channel.len(),
-            Self::List(_) | Self::Count => 0,
+            Self::List(_)
+            | Self::Count
+            | Self::Freeze
+            | Self::Copies(_)
+            | Self::Thaw { .. }
+            | Self::Leave => 0,
             Self::Subscribe { user, channel, options, .. } => {
                 user.len() + channel.len() + options.held_bytes()
             }

@@ -1,21 +1,25 @@
 //! Starting the program anew, with the listening sockets of this process.
 
 use std::env;
-use std::io::{self, PipeReader, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
 
 use rustix::fs::fstat;
 use rustix::io::dup;
 
 use super::passed_sockets::{HANDOVER, LISTEN_FDNAMES, LISTEN_FDS, LISTEN_PID, handover_value};
+use super::ready_pipe::{ASKS, NO_SNAPSHOT, OPENS, READY, SNAPSHOT, SNAPSHOT_KEY_BYTES};
 
 /// A process that is to take over. Dropping it leaves it alone.
 #[derive(Debug)]
 pub struct NewProcess {
     child: Child,
-    ready: PipeReader,
+    ready: UnixStream,
+    /// Whether it has said that it opens.
+    has_opened: bool,
 }
 
 /// What a new process has said.
@@ -23,6 +27,10 @@ pub struct NewProcess {
 pub enum NewProcessState {
     /// It serves.
     Ready,
+    /// It waits for [`NewProcess::answer`].
+    AsksForSnapshot,
+    /// It is about to accept connections, beside this process.
+    Opens,
     /// It has ended, or will never say that it serves. The text tells how.
     Failed(String),
 }
@@ -32,11 +40,11 @@ impl NewProcess {
     /// `sockets`, each with its name; those that are the same go once. `are_held` tells that a supervisor holds them as well.
     ///
     /// # Errors
-    /// Those of pipe(2), fstat(2), dup(2) and execve(2). Nothing runs then.
+    /// Those of socketpair(2), fstat(2), dup(2) and execve(2). Nothing runs then.
     pub fn start(sockets: &[(String, TcpListener)], are_held: bool) -> io::Result<Self> {
         let mut arguments = env::args_os();
         let Some(program) = arguments.next() else { return Err(io::ErrorKind::NotFound.into()) };
-        let (ready, ready_writer) = io::pipe()?;
+        let (ready, ready_writer) = UnixStream::pair()?;
         // Duplicates stay open in the new process, unlike the originals. They are this function's own: so
         // it alone decides how long another program that is started here could inherit them.
         let mut passed: Vec<(OwnedFd, &str)> = Vec::new();
@@ -61,7 +69,7 @@ impl NewProcess {
             // It names this process, and the other is to serve the watchdog too (sd_watchdog_enabled(3)).
             .env_remove("WATCHDOG_PID")
             .spawn()?;
-        Ok(Self { child, ready })
+        Ok(Self { child, ready, has_opened: false })
     }
 
     /// The id of the process.
@@ -74,17 +82,38 @@ impl NewProcess {
     pub fn state(&mut self) -> NewProcessState {
         let mut said = [0];
         match self.ready.read(&mut said) {
-            Ok(1) => NewProcessState::Ready,
+            Ok(1) if said == READY => NewProcessState::Ready,
+            Ok(1) if said == ASKS => NewProcessState::AsksForSnapshot,
+            Ok(1) if said == OPENS => {
+                self.has_opened = true;
+                NewProcessState::Opens
+            }
             Ok(_) => NewProcessState::Failed(self.end()),
             Err(error) => NewProcessState::Failed(error.to_string()),
         }
     }
 
-    /// Kills it, and waits for its end.
-    pub fn kill(mut self) {
+    /// Tells it the key of the snapshot that was made for it, or that there is none.
+    ///
+    /// # Errors
+    /// Those of write(2): it has ended.
+    pub fn answer(&mut self, key: Option<[u8; SNAPSHOT_KEY_BYTES]>) -> io::Result<()> {
+        match key {
+            Some(key) => self.ready.write_all(&[&SNAPSHOT[..], &key].concat()),
+            None => self.ready.write_all(&NO_SNAPSHOT),
+        }
+    }
+
+    /// Kills it, and waits for its end. Whether it may have accepted connections before.
+    pub fn kill(mut self) -> bool {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // What it has said and was not read yet. Another program may hold its end, so nothing is waited for.
+        let mut unread = [0; 16];
+        let is_set = self.ready.set_nonblocking(true).is_ok();
+        let count = if is_set { self.ready.read(&mut unread).unwrap_or(0) } else { 0 };
+        self.has_opened || unread[..count].iter().any(|byte| [*byte] == OPENS)
     }
 
     /// How it ended. Its end closes the pipe a moment before it can be waited for, and no signal changes

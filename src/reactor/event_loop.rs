@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::catch_up::CatchUp;
 use super::command::{LoopCommand, LoopEnvelope, LoopState};
-use super::drain::{Decision, DrainProgress, DrainTerms, LoopDrain, QueuePolicy};
+use super::drain::{Closes, Decision, DrainProgress, DrainTerms, LoopDrain, QueuePolicy};
 use super::listener::Acceptor;
 use super::permits::ConnectionPermits;
 use super::reload::{LoopReload, NotReady, ReadyForReload};
@@ -398,9 +398,10 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
                 self.acceptor.start_draining(queue, &mut self.poller);
             }
         }
-        if let Some(closes) = drain.closes(now) {
-            let sent =
-                self.connections.send_closes(closes.cursor, closes.quota, closes.spares_handshakes);
+        while let Some(closes) = drain.closes(now) {
+            let Closes { cursor, is_first, quota, spares_handshakes } = closes;
+            let which = (is_first, spares_handshakes);
+            let sent = self.connections.send_closes(cursor, quota, which);
             self.metrics.counters.drain_told.add(sent.told as u64);
             drain.note(now, sent);
         }

@@ -65,8 +65,10 @@ pub fn built_in_routes(
         }
         RouteService::Channels { websocket } => {
             let slow_code = Disconnect::Slow.close_code();
-            let options =
-                RouteOptions { slow_code, ..options(websocket, identities_of(route, &all)) };
+            // What they miss meanwhile they get where they come back to.
+            let is_told_first = true;
+            let options = options(websocket, identities_of(route, &all));
+            let options = RouteOptions { slow_code, is_told_first, ..options };
             let observer = observers.get(&route.id);
             channels_route(route, options, settings, (&all, observer))
         }
@@ -287,6 +289,7 @@ fn options(websocket: &ResolvedWebSocket, identities: Identities) -> RouteOption
         backlog_messages_max: websocket.backlog_messages_max,
         slow_policy: websocket.slow_policy,
         slow_code: CloseCode::TOO_SLOW,
+        is_told_first: false,
         deflate: websocket.deflate,
         identities,
         passes_pings: false,

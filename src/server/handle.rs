@@ -226,6 +226,18 @@ impl Handle {
         self.command(loop_index, LoopCommand::Query(query))
     }
 
+    /// As [`Handle::query`], over the limits of the loop's mailbox. For questions of which there are few in the
+    /// life of a process, and that must not be refused because others ask much.
+    ///
+    /// # Errors
+    /// [`NoReply::Ended`] if there is no such loop any more.
+    pub fn query_reserved(&self, loop_index: usize, query: Query) -> Result<(), NoReply> {
+        let own = self.loops.get(loop_index).filter(|own| !own.has_ended());
+        let own = own.ok_or(NoReply::Ended)?;
+        own.mail.send_reserved(Envelope::Command(LoopCommand::Query(query)));
+        Ok(())
+    }
+
     /// How each loop is doing, or why it does not say so within `patience`. Waits, so it must not be
     /// called by a service.
     #[must_use]

@@ -17,12 +17,12 @@ use crate::socket::Socket;
 use crate::wait::{NEVER_MS, TIMEOUT, until};
 
 /// A place where the program and its configuration lie, so that both can be replaced.
-struct Installation {
-    folder: TempDir,
+pub(crate) struct Installation {
+    pub(crate) folder: TempDir,
 }
 
 impl Installation {
-    fn new(config: &str) -> Self {
+    pub(crate) fn new(config: &str) -> Self {
         let own = Self { folder: tempfile::tempdir().unwrap() };
         fs::copy(PROGRAM, own.program()).unwrap();
         own.configure(config);
@@ -33,7 +33,7 @@ impl Installation {
         self.folder.path().join("tidegate")
     }
 
-    fn configure(&self, text: &str) {
+    pub(crate) fn configure(&self, text: &str) {
         let listener = "[[listener]]\naddress = \"127.0.0.1:0\"\n";
         // Many run at once, and there is one default address.
         let admin = if text.contains("[admin]") { "" } else { "[admin]\naddress = \"off\"\n" };
@@ -56,7 +56,7 @@ impl Installation {
         command
     }
 
-    fn start(&self) -> Gateway {
+    pub(crate) fn start(&self) -> Gateway {
         Gateway::spawn(&mut self.command())
     }
 }

@@ -78,6 +78,7 @@ mod acme;
 mod activation;
 mod admin;
 mod channels;
+mod channels_handover;
 mod handover;
 mod start;
 mod takeover;

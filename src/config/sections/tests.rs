@@ -190,6 +190,7 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
 fn say_all_of_channels(config: &mut Config) {
     config.channels.tokens = Some("users".to_owned());
     config.channels.subscription_tokens = Some("users".to_owned());
+    config.channels.snapshot = Some(FilePath::new(Path::new("x")));
     config.namespaces =
         vec![NamespaceOptions { name: "chat".to_owned(), ..NamespaceOptions::default() }];
 }

@@ -151,13 +151,21 @@ impl<S: Transport> Connections<S> {
         self.services.set_decision(None);
     }
 
-    /// Tells the next connections after `cursor`, at most `count`, that the gateway goes away. Those in
-    /// their handshake are refused, or passed over if it `spares_handshakes`.
+    /// Whether a connection is open on a route that is told first in a drain.
+    fn is_told_first(&self, key: ConnKey) -> bool {
+        let Some(conn) = self.table.get(key) else { return false };
+        let is_open = conn.state.phase() == Phase::Open && !conn.protocol.is_backend();
+        is_open && self.services.socket(conn.route).is_some_and(|own| own.options.is_told_first)
+    }
+
+    /// Tells the next connections after `cursor`, at most `count`, that the gateway goes away. With `is_first`
+    /// only those that are open on routes that are told first. Those in their handshake are refused, or passed
+    /// over if it `spares_handshakes`.
     pub fn send_closes(
         &mut self,
         cursor: u32,
         count: usize,
-        spares_handshakes: bool,
+        (is_first, spares_handshakes): (bool, bool),
     ) -> ClosesSent {
         let (mut told, mut has_skipped) = (0, false);
         for index in cursor..self.table.slots_end() {
@@ -165,6 +173,9 @@ impl<S: Transport> Connections<S> {
                 return ClosesSent { next: Some(index), told, has_skipped };
             }
             let Some(key) = self.table.key_of(index) else { continue };
+            if is_first && !self.is_told_first(key) {
+                continue;
+            }
             self.catch_up(key);
             let Some(mut at) = self.at(key) else { continue };
             match at.conn.state.phase() {

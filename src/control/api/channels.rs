@@ -190,7 +190,9 @@ async fn one(gateway: &dyn Gateway, question: ChannelQuestion) -> Result<String,
     match ask_loop(gateway, 0, question).await? {
         ChannelAnswer::Json(text) => String::from_utf8(text).map_err(|_| ErrorCode::Internal),
         ChannelAnswer::Done => Ok("{}".to_owned()),
-        ChannelAnswer::Channels(_) | ChannelAnswer::Counts(..) => Err(ErrorCode::Internal),
+        ChannelAnswer::Channels(_) | ChannelAnswer::Copies(..) | ChannelAnswer::Counts(..) => {
+            Err(ErrorCode::Internal)
+        }
         ChannelAnswer::Failed(error) => Err(error),
     }
 }

@@ -27,11 +27,15 @@ struct Closing {
     /// When the connections that are left are dropped.
     hard_stop: Millis,
     walk: Walk,
+    /// The quota of the pace that was given last.
+    asked: usize,
 }
 
 /// Where the walk through the table stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Walk {
+    /// On its way for the first time, to those that are told before others: the next slot.
+    First(u32),
     /// On its way: the next slot, and whether handshakes were left behind.
     At { cursor: u32, has_skipped: bool },
     /// At its end, with handshakes left behind: it begins again then.
@@ -45,6 +49,8 @@ enum Walk {
 pub(in crate::reactor) struct Closes {
     /// The slot to go on from.
     pub(in crate::reactor) cursor: u32,
+    /// Whether only those of routes are told that are told first.
+    pub(in crate::reactor) is_first: bool,
     /// The most connections to tell now.
     pub(in crate::reactor) quota: usize,
     /// Whether handshakes are finished rather than refused.
@@ -81,7 +87,8 @@ impl Drain {
         self.stage = Stage::Closing(Closing {
             pace: Pace::new(stopped, &self.terms, count, self.seed),
             hard_stop: stopped.plus(self.terms.drain_ms),
-            walk: Walk::At { cursor: 0, has_skipped: false },
+            walk: Walk::First(0),
+            asked: 0,
         });
     }
 
@@ -93,20 +100,35 @@ impl Drain {
         {
             closing.walk = Walk::At { cursor: 0, has_skipped: false };
         }
-        let Walk::At { cursor, .. } = closing.walk else { return None };
+        let (cursor, is_first) = match closing.walk {
+            Walk::First(cursor) => (cursor, true),
+            Walk::At { cursor, .. } => (cursor, false),
+            Walk::Again(_) | Walk::Done => return None,
+        };
         let quota = match self.terms.is_paced {
             true => closing.pace.quota(now, total),
             false => usize::MAX,
         };
+        closing.asked = quota;
         let spares_handshakes = self.terms.queue == QueuePolicy::LeaveToOther;
-        (quota > 0).then_some(Closes { cursor, quota, spares_handshakes })
+        (quota > 0).then_some(Closes { cursor, is_first, quota, spares_handshakes })
     }
 
     /// Notes what became of [`Drain::closes`].
     pub(super) fn note(&mut self, now: Millis, sent: ClosesSent) {
         let Stage::Closing(closing) = &mut self.stage else { return };
-        let Walk::At { has_skipped, .. } = closing.walk else { return };
-        let has_skipped = has_skipped || sent.has_skipped;
+        let has_skipped = match closing.walk {
+            Walk::First(_) => {
+                if closing.asked < usize::MAX {
+                    closing.pace.give_back(closing.asked.saturating_sub(sent.told));
+                }
+                let all = Walk::At { cursor: 0, has_skipped: false };
+                closing.walk = sent.next.map_or(all, Walk::First);
+                return;
+            }
+            Walk::At { has_skipped, .. } => has_skipped || sent.has_skipped,
+            Walk::Again(_) | Walk::Done => return,
+        };
         closing.walk = match sent.next {
             Some(cursor) => Walk::At { cursor, has_skipped },
             // Those that open behind the cursor are found by the next walk. It is rare, and ends with
@@ -120,9 +142,11 @@ impl Drain {
     pub(super) fn due(&self, now: Millis, total: usize) -> Millis {
         match &self.stage {
             Stage::Grace(until) => *until,
-            Stage::Closing(Closing { pace, hard_stop, walk }) => match walk {
-                Walk::At { .. } if self.terms.is_paced => pace.due(now, total).min(*hard_stop),
-                Walk::At { .. } => now.plus(STEP_MS).min(*hard_stop),
+            Stage::Closing(Closing { pace, hard_stop, walk, .. }) => match walk {
+                Walk::First(_) | Walk::At { .. } if self.terms.is_paced => {
+                    pace.due(now, total).min(*hard_stop)
+                }
+                Walk::First(_) | Walk::At { .. } => now.plus(STEP_MS).min(*hard_stop),
                 Walk::Again(due) => (*due).min(*hard_stop),
                 Walk::Done => *hard_stop,
             },
@@ -158,6 +182,11 @@ mod tests {
         )
     }
 
+    /// Whether the route of a connection is one of those that are told first.
+    fn is_first(index: usize) -> bool {
+        index % 3 == 0
+    }
+
     /// A table of connections: `Some(ms)` is in its handshake until then, `None` is open.
     fn tell(table: &mut [Option<Option<u64>>], closes: Closes, now: u64) -> ClosesSent {
         let (mut told, mut has_skipped) = (0, false);
@@ -165,8 +194,12 @@ mod tests {
             if told == closes.quota {
                 return ClosesSent { next: u32::try_from(index).ok(), told, has_skipped };
             }
+            if closes.is_first && !is_first(index) {
+                continue;
+            }
             match own {
                 None => {}
+                Some(Some(_)) if closes.is_first => {}
                 Some(Some(until)) if closes.spares_handshakes && now < *until => has_skipped = true,
                 Some(_) => {
                     *own = None;
@@ -198,10 +231,16 @@ mod tests {
                     prop_assert!(stopped.replace(now).is_none(), "once");
                     drain.stop_accepting(Millis(now), table.len());
                 }
-                if let Some(closes) = drain.closes(Millis(now), table.len()) {
+                while let Some(closes) = drain.closes(Millis(now), table.len()) {
                     prop_assert!(stopped.is_some(), "no close in the grace");
+                    let others = table.iter().enumerate().filter(|(index, own)| !is_first(*index) && own.is_none()).count();
                     let sent = tell(&mut table, closes, now);
                     drain.note(Millis(now), sent);
+                    let open_first = table.iter().zip(&handshakes).enumerate().any(|(index, (own, begun))| is_first(index) && begun.is_none() && own.is_some());
+                    if open_first {
+                        let now_others = table.iter().enumerate().filter(|(index, own)| !is_first(*index) && own.is_none()).count();
+                        prop_assert_eq!(others, now_others, "others were told before");
+                    }
                 }
                 let due = drain.due(Millis(now), table.len()).0;
                 looks += 1;

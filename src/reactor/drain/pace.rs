@@ -51,6 +51,11 @@ impl Pace {
         usize::try_from(quota).unwrap_or(usize::MAX)
     }
 
+    /// Some of the last quota were not there to be told, and are left for others.
+    pub(super) fn give_back(&mut self, unused: usize) {
+        self.told = self.told.saturating_sub(unused as u64);
+    }
+
     /// When the next close is due; closes that would follow within [`STEP_MS`] are sent together.
     pub(super) fn due(&self, now: Millis, total: usize) -> Millis {
         let spread_ms = self.spread_ms(total);

@@ -55,6 +55,13 @@ impl Channels {
                 }
                 reply.send(ChannelAnswer::Done);
             }
+            ChannelQuestion::Freeze
+            | ChannelQuestion::Copies(_)
+            | ChannelQuestion::Thaw { .. }
+            | ChannelQuestion::Leave => {
+                let answer = self.on_handover(&question, effects);
+                reply.send(answer);
+            }
             ChannelQuestion::Publish { .. }
             | ChannelQuestion::Presence(_)
             | ChannelQuestion::PresenceStats(_)
@@ -104,7 +111,11 @@ impl Channels {
             | ChannelQuestion::Subscribe { .. }
             | ChannelQuestion::Refresh { .. }
             | ChannelQuestion::Unsubscribe { .. }
-            | ChannelQuestion::Disconnect { .. } => return,
+            | ChannelQuestion::Disconnect { .. }
+            | ChannelQuestion::Freeze
+            | ChannelQuestion::Copies(_)
+            | ChannelQuestion::Thaw { .. }
+            | ChannelQuestion::Leave => return,
         };
         match self.namespace_for_backend(name, requirement) {
             Ok(namespace) => self.home.on_question(own, &namespace, reply, effects),

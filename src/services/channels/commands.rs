@@ -91,6 +91,9 @@ impl Channels {
                 return Err(Disconnect::BadRequest.into());
             }
         }
+        if self.is_leaving && !matches!(method, Method::Pong) {
+            return Err(Disconnect::Shutdown.into());
+        }
         let needs_id = !matches!(method, Method::Send | Method::Pong);
         if needs_id && id == 0 {
             // Without an ID it is a pong, whatever it asks for (sheet of the protocol: §12).

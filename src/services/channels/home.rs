@@ -17,13 +17,14 @@ use super::to_home::{
 use crate::centrifugo::{Disconnect, Encoder, ErrorCode, HistoryPage, Reply, Subscribed};
 use crate::channels::{
     ClientInfo, Engine, EngineError, EngineEvent, MemoryEngine, Namespace, Position, Presence,
-    Publication, PublishRequest, Read, ReadRequest, Recovery, Since, StreamItem,
+    Publication, PublishRequest, Read, ReadRequest, Recovery, Since, StreamCopy, StreamItem,
 };
 use crate::effects::ChannelCounts;
 use crate::inspect::ChannelAnswer;
 use crate::mail;
 use crate::services::{Effects, Order, Peer};
 use crate::shrink::Shrink as _;
+use crate::timer::Millis;
 use crate::ws::{EncodedFrame, MessageKind};
 
 /// All channels whose home is this loop. A channel exists as long as it has a member; what is kept of it is
@@ -115,6 +116,26 @@ impl Home {
         Engine::<Context>::tick(&mut self.engine, effects.now());
         self.occupancy.on_tick((effects.now(), effects.wall_now()));
         self.charge(effects);
+    }
+
+    /// Takes over the stream of another process, as [`MemoryEngine::restore`].
+    pub(super) fn restore(&mut self, stream: StreamCopy, now: Millis) -> bool {
+        self.engine.restore(stream, now)
+    }
+
+    /// As [`MemoryEngine::freeze`].
+    pub(super) fn freeze(&mut self) {
+        self.engine.freeze();
+    }
+
+    /// As [`MemoryEngine::thaw`].
+    pub(super) fn thaw(&mut self, are_new: bool) {
+        self.engine.thaw(are_new);
+    }
+
+    /// As [`MemoryEngine::copies`], as many as a turn has time for.
+    pub(super) fn copies(&self, cursor: usize, now: Millis) -> (Vec<StreamCopy>, Option<usize>) {
+        self.engine.copies(cursor, COPIED_AT_ONCE, now)
     }
 
     /// Does what a connection does in a channel.
@@ -572,5 +593,7 @@ fn send(peer: Peer, json: &[u8], effects: &mut Effects<'_>) {
 
 /// Members that are named to one who asks.
 const LISTED_MAX: usize = 10_000;
+/// Publications and streams that are copied in a turn: about a millisecond.
+const COPIED_AT_ONCE: usize = 10_000;
 /// Entries for which the map of channels keeps room.
 const CHANNELS_KEPT: usize = 64;

@@ -25,6 +25,7 @@ mod clients;
 mod commands;
 mod connect;
 mod connecting;
+mod handover;
 mod home;
 mod occupancy;
 mod published;

@@ -36,6 +36,8 @@ pub struct Channels {
     arriving: HashMap<ConnKey, Proven>,
     pub(super) home: Home,
     pub(super) encoder: Encoder,
+    /// Whether another process goes on, so that each client that asks for something is sent there.
+    pub(super) is_leaving: bool,
 }
 
 /// Who a connection is by its upgrade.
@@ -56,6 +58,7 @@ impl Channels {
             ids: ClientIds::default(),
             arriving: HashMap::new(),
             encoder: Encoder::default(),
+            is_leaving: false,
             settings,
             site,
         }

@@ -2,6 +2,7 @@
 
 mod backend;
 mod commands;
+mod handover;
 mod occupancy;
 mod published;
 mod race;
