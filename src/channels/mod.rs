@@ -14,11 +14,13 @@
 //! | `history` | the last publications of one channel, and recovery from them |
 //! | `idempotency` | publications that are not to be made twice |
 //! | `presence` | who is in a channel |
+//! | `conflation` | the latest publication of a channel in a time |
 //! | `engine` | what the home asks for, and what it is answered |
 //! | `memory_engine` | the engine inside the process |
 //! | `stream_copy` | one stream, taken out of an engine and put into another |
 //! | `snapshot` | streams as the bytes of a file, for the process that takes over |
 
+mod conflation;
 mod engine;
 mod history;
 mod idempotency;
@@ -31,6 +33,7 @@ mod presence;
 mod snapshot;
 mod stream_copy;
 
+pub use conflation::Conflation;
 pub use engine::{
     Engine, EngineError, EngineEvent, PublishRequest, Published, Read, ReadRequest, StreamItem,
 };

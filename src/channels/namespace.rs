@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::rate::Rate;
+
 /// Options of the channels of one namespace. By default a channel exists, and all that the backend does not
 /// do itself is forbidden.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,11 @@ pub struct Namespace {
     pub see_presence: Who,
     /// Who may read the history.
     pub see_history: Who,
+    /// How often one client may publish in these channels; `None` for no limit.
+    pub publish_rate: Option<Rate>,
+    /// The least time between two publications of a channel that go to its members, in milliseconds. Those in
+    /// between are kept as ever, and only the latest of them goes out. 0 for none.
+    pub conflate_ms: u64,
     /// Whether names with `#` admit the users in them.
     pub allow_user_limited_channels: bool,
 }
@@ -99,6 +106,8 @@ impl Namespace {
             publish: none,
             see_presence: none,
             see_history: none,
+            publish_rate: None,
+            conflate_ms: 0,
             allow_user_limited_channels: false,
         }
     }

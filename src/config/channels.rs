@@ -6,6 +6,7 @@ use super::limits::GIB;
 use super::rule::{Rule, integer};
 use super::word::{one_of, words};
 use crate::channels::{MemoryLimits, Namespace, RecoveryMode, Who};
+use crate::rate::Rate;
 use crate::services::channels::{ChannelsLimits, ChannelsTimes};
 
 keys! {
@@ -278,6 +279,28 @@ keys! {
             rule: Rule::Boolean,
             reload: true,
         }
+        /// Publications of one client to the channels of the namespace in a second, on average; 0 for any number.
+        pub publications_per_s: u32 {
+            default: 0,
+            rule: integer(0, 1_000_000),
+            reload: true,
+            reached: "A publication is refused with error 111.",
+        }
+        /// Publications of one client that are let through at once before `publications_per_s` counts.
+        pub publications_burst: u32 {
+            default: 10,
+            rule: integer(1, 1_000_000),
+            reload: true,
+            reached: "A publication is refused with error 111.",
+        }
+        /// Least time between two publications of a channel that go to its members: of those in between, only
+        /// the latest does. 0 to send all.
+        pub conflate_ms: u64 {
+            default: 0,
+            rule: integer(0, 3_600_000),
+            reload: true,
+            reached: "The publication waits, and is replaced by a later one.",
+        }
         /// Whether a `#` in a name admits the users behind it, and no others.
         pub allow_user_limited_channels: bool {
             default: false,
@@ -362,6 +385,9 @@ impl NamespaceOptions {
                 self.allow_history_for_anonymous,
                 self.allow_history_for_subscriber,
             ),
+            publish_rate: (self.publications_per_s > 0)
+                .then_some(Rate { per_s: self.publications_per_s, burst: self.publications_burst }),
+            conflate_ms: self.conflate_ms,
             allow_user_limited_channels: self.allow_user_limited_channels,
         }
     }

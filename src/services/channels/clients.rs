@@ -9,6 +9,7 @@ use slab::Slab;
 
 use super::channel_ref::{ChannelRef, ChannelRefs};
 use super::connecting::Connecting;
+use super::publish_rate::PublishRates;
 use crate::channels::ClientId;
 use crate::key::{ConnKey, SlotRef, slot_number};
 use crate::shrink::Shrink as _;
@@ -48,6 +49,8 @@ pub(super) struct Rare {
     pub(super) granted: Box<[Arc<str>]>,
     /// What few subscriptions have, by their numbers.
     pub(super) subscriptions: Vec<(u16, RareSubscription)>,
+    /// How often it has published where that is limited.
+    pub(super) publish_rates: PublishRates,
 }
 
 /// What few subscriptions have.

@@ -146,7 +146,7 @@ impl Channels {
     }
 
     fn publish_for(
-        &self,
+        &mut self,
         peer: Peer,
         id: u32,
         own: &Publish<'_>,
@@ -155,6 +155,11 @@ impl Channels {
         let (name, namespace) = self.namespace_of(&own.channel)?;
         self.check(peer, &name, namespace.publish)?;
         let Some(data) = own.data.as_deref() else { return Err(ErrorCode::BadRequest.into()) };
+        let client = self.clients.get_mut(peer.key).filter(|_| namespace.publish_rate.is_some());
+        let now = effects.now();
+        if client.is_some_and(|own| !own.rare().publish_rates.allow(&namespace, now)) {
+            return Err(ErrorCode::TooManyRequests.into());
+        }
         let info = self.client_info(peer, name.as_str());
         let details = info.map(|info| {
             Arc::new(PublicationDetails { info: Some(info), ..PublicationDetails::default() })

@@ -16,8 +16,9 @@ use super::to_home::{
 };
 use crate::centrifugo::{Disconnect, Encoder, ErrorCode, HistoryPage, Reply, Subscribed};
 use crate::channels::{
-    ClientInfo, Engine, EngineError, EngineEvent, MemoryEngine, Namespace, Position, Presence,
-    Publication, PublishRequest, Read, ReadRequest, Recovery, Since, StreamCopy, StreamItem,
+    ClientInfo, Conflation, Engine, EngineError, EngineEvent, MemoryEngine, Namespace, Position,
+    Presence, Publication, PublishRequest, Read, ReadRequest, Recovery, Since, StreamCopy,
+    StreamItem,
 };
 use crate::effects::ChannelCounts;
 use crate::inspect::ChannelAnswer;
@@ -34,6 +35,8 @@ pub(super) struct Home {
     limits: ChannelsLimits,
     channels: HashMap<Arc<str>, HomeChannel>,
     engine: MemoryEngine,
+    /// Publications that are held back for channels with an interval.
+    conflation: Conflation,
     encoder: Encoder,
     /// Empty between two calls; here so that its memory is used again.
     events: Vec<EngineEvent<Context>>,
@@ -96,6 +99,7 @@ impl Home {
             limits,
             channels: HashMap::new(),
             engine: MemoryEngine::new(limits.history, first_epoch),
+            conflation: Conflation::default(),
             encoder: Encoder::default(),
             events: Vec::new(),
             charged_bytes: 0,
@@ -115,6 +119,9 @@ impl Home {
     pub(super) fn on_tick(&mut self, effects: &mut Effects<'_>) {
         Engine::<Context>::tick(&mut self.engine, effects.now());
         self.occupancy.on_tick((effects.now(), effects.wall_now()));
+        while let Some(item) = self.conflation.next_due(effects.now()) {
+            self.deliver(&item, effects);
+        }
         self.charge(effects);
     }
 
@@ -280,7 +287,7 @@ impl Home {
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
             match event {
-                EngineEvent::Stream(item) => self.deliver(&item, effects),
+                EngineEvent::Stream(item) => self.on_stream(item, effects),
                 EngineEvent::Published(Context::Publish(asker), result) => {
                     let position = result.map(|own| own.position);
                     let reply = position.map_err(code).map(|position| (Reply::Published, position));
@@ -311,11 +318,34 @@ impl Home {
         self.events = events;
     }
 
+    /// Gives a publication to the members, or holds it back until its time comes.
+    fn on_stream(&mut self, item: StreamItem, effects: &mut Effects<'_>) {
+        self.counts.publications += 1;
+        // Without members it would go through the mailboxes of all loops for nothing.
+        let Some(at_home) = self.channels.get(&item.channel) else { return };
+        match at_home.channel.namespace.conflate_ms {
+            0 => self.deliver(&item, effects),
+            interval_ms => {
+                if let Some(item) = self.conflation.take(item, interval_ms, effects.now()) {
+                    self.deliver(&item, effects);
+                }
+            }
+        }
+    }
+
+    /// Gives out what is held back for a channel: who becomes a member has read it already, and must not get
+    /// it again.
+    fn flush(&mut self, channel: &ChannelRef, effects: &mut Effects<'_>) {
+        let item = self.conflation.flush(&channel.name, effects.now());
+        if let Some(item) = item {
+            self.deliver(&item, effects);
+        }
+    }
+
     /// Gives a publication to the members.
     fn deliver(&mut self, item: &StreamItem, effects: &mut Effects<'_>) {
         let StreamItem { channel, publication, position } = item;
-        self.counts.publications += 1;
-        // Without members it would go through the mailboxes of all loops for nothing.
+        // All may have left while it was held back.
         let Some(at_home) = self.channels.get_mut(channel) else { return };
         let offset = position.map(|own| own.offset);
         let frame = text_frame(self.encoder.publication(channel, offset, publication));
@@ -366,6 +396,9 @@ impl Home {
                 true => self.counts.recoveries += 1,
                 false => self.counts.positions_lost += 1,
             }
+        }
+        if channel.namespace.conflate_ms > 0 {
+            self.flush(channel, effects);
         }
         if subscribed.is_positioned {
             Engine::<Context>::set_interest(&mut self.engine, &channel.name, true);
@@ -514,7 +547,7 @@ impl Home {
 
     /// Charges the pool with what the engine holds more, and gives back what it holds less.
     fn charge(&mut self, effects: &mut Effects<'_>) {
-        let held = Engine::<Context>::held_bytes(&self.engine);
+        let held = Engine::<Context>::held_bytes(&self.engine) + self.conflation.held_bytes();
         match held.checked_sub(self.charged_bytes) {
             Some(0) => {}
             Some(more) => effects.charge_for_all(more),

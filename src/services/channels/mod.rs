@@ -28,6 +28,7 @@ mod connecting;
 mod handover;
 mod home;
 mod occupancy;
+mod publish_rate;
 mod published;
 mod service;
 mod settings;

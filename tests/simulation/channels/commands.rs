@@ -1,5 +1,7 @@
 //! What each command is answered, as the sheet of the protocol says.
 
+use tidegate::rate::Rate;
+
 use super::*;
 
 fn error(code: u16) -> Value {
@@ -346,4 +348,65 @@ fn nothing_is_held_for_channels_without_members() {
     // What a loop leases beside is given back later.
     let after = world.server.pool.available();
     assert!(after + (512 << 10) >= before, "{before} {after}");
+}
+
+#[test]
+fn members_get_the_latest_of_an_interval_and_the_history_has_all() {
+    let calm = Namespace { conflate_ms: 1000, ..kept_namespace("calm", 10) };
+    let mut world = world(&setup(2, 11), settings([calm]));
+    let mut members: Vec<Member> =
+        (0..2).map(|number| Member::connected(&mut world, number)).collect();
+    for member in &mut members {
+        member.ask(&mut world, subscribe("calm:x"));
+    }
+    let mut backend = Member::connected(&mut world, 1);
+    let offsets = |member: &mut Member, world: &mut World| -> Vec<u64> {
+        let pushes = member.messages(world).into_iter();
+        pushes.map(|own| own["push"]["pub"]["offset"].as_u64().unwrap()).collect()
+    };
+    for number in 1..=5 {
+        let reply = backend.ask(&mut world, publish("calm:x", &json!(number)));
+        assert_eq!(reply["publish"], json!({}));
+    }
+    assert!(members.iter_mut().all(|own| offsets(own, &mut world) == [1]));
+    // One that comes now has read all, and gets nothing of it again; the others are told at once.
+    let mut late = Member::connected(&mut world, 0);
+    let reply = late.ask(&mut world, subscribe("calm:x"));
+    assert_eq!(reply["subscribe"]["offset"], 5);
+    assert!(members.iter_mut().all(|own| offsets(own, &mut world) == [5]));
+    for number in 6..=8 {
+        backend.ask(&mut world, publish("calm:x", &json!(number)));
+    }
+    world.pass(800);
+    assert!(members.iter_mut().all(|own| offsets(own, &mut world).is_empty()));
+    world.pass(500);
+    members.push(late);
+    assert!(members.iter_mut().all(|own| offsets(own, &mut world) == [8]));
+    let page = json!({ "history": { "channel": "calm:x", "limit": -1 } });
+    let page = members[0].ask(&mut world, page);
+    assert_eq!(page["history"]["publications"].as_array().unwrap().len(), 8);
+    world.pass(3000);
+    assert!(members.iter_mut().all(|own| offsets(own, &mut world).is_empty()));
+}
+
+#[test]
+fn a_client_that_publishes_too_often_is_refused_for_a_while() {
+    let publish_rate = Some(Rate { per_s: 2, burst: 3 });
+    let limited = Namespace { publish_rate, ..open_namespace("limited") };
+    let mut world = world(&setup(1, 12), settings([open_namespace(""), limited]));
+    let mut own = Member::connected(&mut world, 0);
+    let mut other = Member::connected(&mut world, 0);
+    let command = publish("limited:x", &json!(1));
+    let is_refused = |member: &mut Member, world: &mut World| {
+        let reply = member.ask(world, command.clone());
+        let error = json!({ "code": 111, "message": "too many requests", "temporary": true });
+        reply.get("error").is_some_and(|own| *own == error)
+    };
+    let refused: Vec<bool> = (0..5).map(|_| is_refused(&mut own, &mut world)).collect();
+    assert_eq!(refused, [false, false, false, true, true]);
+    assert!(!is_refused(&mut other, &mut world), "each client has its own");
+    assert!(own.ask(&mut world, publish("free", &json!(1)))["publish"].is_object());
+    world.pass(1000);
+    let refused: Vec<bool> = (0..3).map(|_| is_refused(&mut own, &mut world)).collect();
+    assert_eq!(refused, [false, false, true]);
 }
