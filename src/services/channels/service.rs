@@ -146,7 +146,8 @@ impl Service for Channels {
         let next = effects.now().tick().after_ms(self.settings.times.stale_ms);
         let (user, info) = match proven {
             Some(Proven { user, info }) => (user, info),
-            None => (Arc::from(""), None),
+            // Without an allocation.
+            None => (Arc::default(), None),
         };
         self.clients.add(peer.key, id.unwrap_or(ClientId::new([0; 16])), user, next);
         if let (Some(client), true) = (self.clients.get_mut(peer.key), info.is_some()) {
