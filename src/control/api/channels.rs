@@ -21,6 +21,7 @@ use crate::control::admin::Gateway;
 use crate::control::admin::error::ApiError;
 use crate::control::admin::slices::ask;
 use crate::inspect::{ChannelAnswer, ChannelQuestion, Lasting, Query};
+use crate::key::home_loop;
 
 /// `POST /api/METHOD`.
 pub(super) async fn call(
@@ -185,9 +186,11 @@ async fn info(gateway: &dyn Gateway) -> Result<String, ErrorCode> {
     Ok(json!({ "nodes": [node] }).to_string())
 }
 
-/// Asks a loop, which passes the question on to the home of its channel.
+/// Asks the home of a channel. Any other loop would pass the question on, for one more wake-up.
 async fn one(gateway: &dyn Gateway, question: ChannelQuestion) -> Result<String, ErrorCode> {
-    match ask_loop(gateway, 0, question).await? {
+    let loops = u16::try_from(gateway.loop_count()).unwrap_or(u16::MAX);
+    let home = question.channel().map_or(0, |channel| home_loop(channel, loops));
+    match ask_loop(gateway, usize::from(home), question).await? {
         ChannelAnswer::Json(text) => String::from_utf8(text).map_err(|_| ErrorCode::Internal),
         ChannelAnswer::Done => Ok("{}".to_owned()),
         ChannelAnswer::Channels(_) | ChannelAnswer::Copies(..) | ChannelAnswer::Counts(..) => {
