@@ -167,6 +167,9 @@ pub enum BadCall {
     Method,
 }
 
+/// A method and its body.
+pub type BatchCall = (String, Box<RawValue>);
+
 /// Calls of one batch.
 pub const BATCH_MAX: usize = 1000;
 /// Channels of one broadcast.
@@ -196,7 +199,11 @@ pub fn parse_call(method: &str, body: &[u8]) -> Result<ApiCall, BadCall> {
             let _: serde_json::Map<String, serde_json::Value> = read(body)?;
             ApiCall::Info
         }
-        "unsubscribe" => ApiCall::Unsubscribe(read(body)?),
+        "unsubscribe" => {
+            let own: ApiUnsubscribe = read(body)?;
+            someone(&own.user, &own.client)?;
+            ApiCall::Unsubscribe(own)
+        }
         "disconnect" => disconnect_of(body)?,
         "subscribe" => subscribe_of(body)?,
         "refresh" => refresh_of(body)?,
@@ -205,21 +212,25 @@ pub fn parse_call(method: &str, body: &[u8]) -> Result<ApiCall, BadCall> {
     })
 }
 
-/// The methods and bodies of a batch, in their order.
+/// The methods and bodies of a batch, in their order, and whether they may be carried out at once.
 ///
 /// # Errors
 /// [`BadCall`] if it is none, or has more than [`BATCH_MAX`] calls.
-pub fn parse_batch(body: &[u8]) -> Result<Vec<(String, Box<RawValue>)>, BadCall> {
-    #[derive(Deserialize)]
-    struct Batch {
-        commands: Vec<std::collections::BTreeMap<String, Box<RawValue>>>,
-    }
-    let Batch { commands } = read(body)?;
+pub fn parse_batch(body: &[u8]) -> Result<(Vec<BatchCall>, bool), BadCall> {
+    let BatchFields { commands, parallel } = read(body)?;
     if commands.len() > BATCH_MAX {
         return Err(BadCall::Field);
     }
     let first = |own: std::collections::BTreeMap<String, Box<RawValue>>| own.into_iter().next();
-    commands.into_iter().map(|own| first(own).ok_or(BadCall::Field)).collect()
+    let calls = commands.into_iter().map(|own| first(own).ok_or(BadCall::Field));
+    Ok((calls.collect::<Result<_, _>>()?, parallel))
+}
+
+#[derive(Deserialize)]
+struct BatchFields {
+    commands: Vec<std::collections::BTreeMap<String, Box<RawValue>>>,
+    #[serde(default)]
+    parallel: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -277,41 +288,41 @@ fn publish_of(body: &[u8], is_broadcast: bool) -> Result<ApiCall, BadCall> {
     Ok(ApiCall::Publish(channels, publish, is_broadcast))
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SubscribeFields {
+    user: String,
+    channel: String,
+    client: String,
+    session: String,
+    recover_since: Option<ApiPosition>,
+}
+
 fn subscribe_of(body: &[u8]) -> Result<ApiCall, BadCall> {
-    #[derive(Deserialize)]
-    struct Fields {
-        #[serde(default)]
-        user: String,
-        #[serde(default)]
-        channel: String,
-        #[serde(default)]
-        client: String,
-        #[serde(default)]
-        session: String,
-        #[serde(default)]
-        recover_since: Option<ApiPosition>,
-    }
-    let Fields { user, channel, client, session, recover_since } = read(body)?;
+    let SubscribeFields { user, channel, client, session, recover_since } = read(body)?;
     present(&channel)?;
+    someone(&user, &client)?;
     // Read apart, as raw JSON is not found again in fields that are flattened.
     let options: SubscriptionFields = read(body)?;
     let options = options.try_into().map_err(|_| BadCall::Field)?;
     Ok(ApiCall::Subscribe(ApiSubscribe { user, channel, client, session, recover_since, options }))
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RefreshFields {
+    user: String,
+    client: String,
+    session: String,
+    expired: bool,
+    expire_at: Option<i64>,
+    info: Option<Box<RawValue>>,
+    b64info: Option<String>,
+}
+
 fn refresh_of(body: &[u8]) -> Result<ApiCall, BadCall> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Fields {
-        user: String,
-        client: String,
-        session: String,
-        expired: bool,
-        expire_at: Option<i64>,
-        info: Option<Box<RawValue>>,
-        b64info: Option<String>,
-    }
-    let Fields { user, client, session, expired, expire_at, info, b64info } = read(body)?;
+    let RefreshFields { user, client, session, expired, expire_at, info, b64info } = read(body)?;
+    someone(&user, &client)?;
     let info = json_of(info.as_deref(), b64info.as_deref()).map_err(|_| BadCall::Field)?;
     let expire_at = date_of(expire_at);
     Ok(ApiCall::Refresh(ApiRefresh { user, client, session, expired, expire_at, info }))
@@ -319,6 +330,7 @@ fn refresh_of(body: &[u8]) -> Result<ApiCall, BadCall> {
 
 fn disconnect_of(body: &[u8]) -> Result<ApiCall, BadCall> {
     let own: ApiDisconnect = read(body)?;
+    someone(&own.user, &own.client)?;
     if let Some(ApiClose { code, reason }) = &own.disconnect {
         let is_text = !reason.is_empty() && !is_json(reason.as_bytes()) && reason.len() <= 123;
         if !(3000..=4999).contains(code) || !is_text {
@@ -339,6 +351,12 @@ fn channel_of(body: &[u8]) -> Result<String, BadCall> {
     Ok(channel)
 }
 
+/// Whether a call says whose connections it means. Those without a user have to be named one by one, or a call
+/// that lacks the field would mean all of them.
+fn someone(user: &str, client: &str) -> Result<(), BadCall> {
+    if user.is_empty() { present(client) } else { Ok(()) }
+}
+
 fn present(text: &str) -> Result<(), BadCall> {
     if text.is_empty() { Err(BadCall::Field) } else { Ok(()) }
 }
@@ -350,8 +368,73 @@ fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, BadCall> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde::de::{Deserializer, Error, Visitor, value};
+    use serde::forward_to_deserialize_any;
+    use serde_json::Value;
 
     use super::*;
+
+    /// Takes down which fields a type asks for.
+    struct Names<'n>(&'n mut Vec<&'static str>);
+
+    impl<'de> Deserializer<'de> for Names<'_> {
+        type Error = value::Error;
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, value::Error> {
+            Err(value::Error::custom("only names"))
+        }
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            visitor: V,
+        ) -> Result<V::Value, value::Error> {
+            self.0.extend(fields);
+            Self(self.0).deserialize_any(visitor)
+        }
+
+        forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit
+            unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    fn names_of<T: for<'de> Deserialize<'de>>() -> Vec<&'static str> {
+        let mut names = Vec::new();
+        assert!(T::deserialize(Names(&mut names)).is_err());
+        assert!(!names.is_empty());
+        names
+    }
+
+    #[test]
+    fn the_description_names_every_field_that_is_read() {
+        let description: Value =
+            serde_json::from_str(include_str!("../control/api/openapi.json")).unwrap();
+        let properties = |method: &str| {
+            let path = format!(
+                "/paths/~1api~1{method}/post/requestBody/content/application~1json/schema/properties"
+            );
+            description.pointer(&path).and_then(Value::as_object).unwrap().clone()
+        };
+        let subscribe = [names_of::<SubscribeFields>(), names_of::<SubscriptionFields>()].concat();
+        for (methods, names) in [
+            (&["publish", "broadcast"][..], names_of::<PublishFields>()),
+            (&["subscribe"], subscribe),
+            (&["unsubscribe"], names_of::<ApiUnsubscribe>()),
+            (&["disconnect"], names_of::<ApiDisconnect>()),
+            (&["refresh"], names_of::<RefreshFields>()),
+            (&["history"], names_of::<ApiHistory>()),
+            (&["channels"], names_of::<ChannelsFields>()),
+            (&["batch"], names_of::<BatchFields>()),
+        ] {
+            let described: Vec<String> =
+                methods.iter().flat_map(|method| properties(method)).map(|own| own.0).collect();
+            for name in names {
+                assert!(described.iter().any(|own| own == name), "{methods:?}: {name}");
+            }
+        }
+    }
 
     proptest! {
         #[test]
@@ -436,16 +519,33 @@ mod tests {
         };
         let body = r#"{"user":"ann","expire_at":9,"info":[1]}"#;
         assert_eq!(call(body), Ok(ApiCall::Refresh(wanted)));
-        let over = ApiRefresh { expired: true, ..ApiRefresh::default() };
-        assert_eq!(call(r#"{"expired":true,"expire_at":0}"#), Ok(ApiCall::Refresh(over)));
+        let client = "c".to_owned();
+        let over = ApiRefresh { expired: true, client, ..ApiRefresh::default() };
+        let body = r#"{"expired":true,"expire_at":0,"client":"c"}"#;
+        assert_eq!(call(body), Ok(ApiCall::Refresh(over)));
+    }
+
+    #[test]
+    fn a_call_says_whose_connections_it_means() {
+        for method in ["subscribe", "unsubscribe", "disconnect", "refresh"] {
+            let call = |whose: &str| {
+                parse_call(method, format!("{{\"channel\":\"x\"{whose}}}").as_bytes())
+            };
+            assert_eq!(call(""), Err(BadCall::Field), "{method}");
+            assert_eq!(call(",\"user\":\"\""), Err(BadCall::Field), "{method}");
+            assert!(call(",\"user\":\"\",\"client\":\"c\"").is_ok(), "{method}");
+            assert!(call(",\"user\":\"ann\"").is_ok(), "{method}");
+        }
     }
 
     #[test]
     fn a_batch_is_a_list_of_calls() {
         let batch = b"{\"commands\":[{\"publish\":{\"channel\":\"x\"}},{\"info\":{}}]}";
-        let calls = parse_batch(batch).unwrap();
+        let (calls, parallel) = parse_batch(batch).unwrap();
+        assert!(!parallel);
         let calls: Vec<_> = calls.iter().map(|(method, body)| (&**method, body.get())).collect();
         assert_eq!(calls, [("publish", "{\"channel\":\"x\"}"), ("info", "{}")]);
+        assert!(parse_batch(b"{\"commands\":[],\"parallel\":true}").unwrap().1);
         assert!(parse_batch(b"{\"commands\":[{}]}").is_err());
         assert!(parse_batch(b"{}").is_err());
     }

@@ -25,7 +25,8 @@ mod subscription;
 
 pub use api::{
     ApiCall, ApiClose, ApiDisconnect, ApiHistory, ApiPosition, ApiPublish, ApiRefresh,
-    ApiSubscribe, ApiUnsubscribe, BATCH_MAX, BROADCAST_MAX, BadCall, parse_batch, parse_call,
+    ApiSubscribe, ApiUnsubscribe, BATCH_MAX, BROADCAST_MAX, BadCall, BatchCall, parse_batch,
+    parse_call,
 };
 pub use code::{Disconnect, ErrorCode, Unsubscribed};
 pub use command::{

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::admin_client::request;
 use crate::clients::{below_root, run};
 use crate::gateway::Gateway;
 use crate::skip::skip_without;
@@ -97,6 +98,70 @@ fn centrifuge_python_passes_its_battery() {
     command.arg(below_root("tests/clients/centrifuge/battery.py"));
     command.arg(format!("ws://{}/connection/websocket", gateway.address())).arg(SECRET);
     run(command);
+}
+
+#[test]
+fn what_backends_may_ask_is_as_it_is_described() {
+    let program = below_root("target/clients/python/bin/schemathesis");
+    if !program.exists() {
+        return skip_without("schemathesis (Python), which scripts/install-clients installs");
+    }
+    let gateway = gateway();
+    let folder = tempfile::tempdir().unwrap();
+    let history = "/api/history";
+    // Not that every body which the description allows is carried out: channels have to be there. And fields that
+    // are not described are passed over, as those of other versions.
+    let unchecked = "positive_data_acceptance,negative_data_rejection";
+    // The protocol has error 100, which is status 500, for a history in reverse from offset 0.
+    let unchecked_there = format!("{unchecked},not_a_server_error");
+    for (which, unchecked) in [("--exclude-path", unchecked), ("--include-path", &unchecked_there)]
+    {
+        let mut command = Command::new(&program);
+        command
+            .current_dir(folder.path())
+            .args(["run", &format!("http://{}/api/openapi.json", gateway.api_address())])
+            .args(["--header", &format!("X-API-Key: {KEY}")])
+            .args(["--max-examples", "10", "--seed", "1", "--request-timeout", "20"])
+            .args([which, history, "--exclude-checks", unchecked]);
+        run(command);
+    }
+}
+
+#[test]
+fn keys_and_errors_of_the_api_are_as_libraries_expect_them() {
+    let gateway = gateway();
+    let post = |path: &str, headers: &[&str], body: &str| {
+        request(gateway.api_address(), "POST", path, headers, body)
+    };
+    for (path, headers) in [
+        ("/api/info".to_owned(), vec![format!("Authorization: apikey {KEY}")]),
+        (format!("/api/info?api_key={KEY}"), Vec::new()),
+    ] {
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        assert_eq!(post(&path, &headers, "{}").status, 200);
+    }
+    let refused = post("/api/info", &["X-API-Key: another"], "{}");
+    assert_eq!((refused.status, refused.body.len()), (401, 0));
+    let key = format!("X-API-Key: {KEY}");
+    let transport = [&*key, "X-Centrifugo-Error-Mode: transport"];
+    let body = "{\"channel\":\"nowhere:x\",\"data\":1}";
+    assert_eq!(post("/api/publish", &[&key], body).status, 200);
+    let failed = post("/api/publish", &transport, body);
+    let wanted = serde_json::json!({ "code": 102, "message": "unknown channel" });
+    assert_eq!((failed.status, failed.json()), (404, wanted));
+    let commands: Vec<_> = (0..40)
+        .map(|number| serde_json::json!({ "publish": { "channel": "kept:batch", "data": number } }))
+        .collect();
+    let batch = serde_json::json!({ "commands": commands, "parallel": true });
+    let replies = post("/api/batch", &[&key], &batch.to_string()).json();
+    let mut offsets: Vec<_> = replies["replies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|own| own["publish"]["offset"].as_u64().unwrap())
+        .collect();
+    offsets.sort_unstable();
+    assert!(offsets.into_iter().eq(1..=40));
 }
 
 #[test]

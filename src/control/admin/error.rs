@@ -25,6 +25,11 @@ impl ApiError {
         Self { status, message: message.into() }
     }
 
+    /// The status that it is answered with.
+    pub(in crate::control) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// The request makes no sense.
     pub(in crate::control) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)

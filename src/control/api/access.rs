@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Deserialize;
 
 use super::shared::Shared;
 use super::signature;
@@ -23,6 +24,7 @@ pub(super) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
+    let is_for_channels = request.uri().path().starts_with("/api/");
     let is_signed = signature::is_signed(request.headers()) && !shared.settings.keys.is_empty();
     let request = match is_signed {
         true => check_signed(&shared, request).await,
@@ -30,6 +32,10 @@ pub(super) async fn guard(
     };
     match request {
         Ok(request) => next.run(request).await,
+        // What libraries for channels expect has no body.
+        Err(error) if is_for_channels && error.status() == StatusCode::UNAUTHORIZED => {
+            StatusCode::UNAUTHORIZED.into_response()
+        }
         Err(error) => error.into_response(),
     }
 }
@@ -64,7 +70,7 @@ fn check(shared: &Shared, request: &Request) -> Result<(), ApiError> {
             false => Ok(()),
         };
     }
-    if is_permitted(keys, headers, wall_now()) {
+    if is_permitted(keys, headers, api_key(request.uri()), wall_now()) {
         return Ok(());
     }
     let message = "this needs a key of api.keys: Authorization: Bearer KEY, or X-API-Key: KEY";
@@ -72,16 +78,40 @@ fn check(shared: &Shared, request: &Request) -> Result<(), ApiError> {
 }
 
 /// Whether the headers hold a key, or a token that a key has signed and that has not expired.
-fn is_permitted(keys: &[SharedSecret], headers: &HeaderMap, now: WallTime) -> bool {
+fn is_permitted(
+    keys: &[SharedSecret],
+    headers: &HeaderMap,
+    of_query: Option<String>,
+    now: WallTime,
+) -> bool {
     let plain = headers.get("x-api-key").map(|value| value.as_bytes().to_vec());
     let password = basic_password(headers);
     let bearer = bearer(headers);
     let is_token = |key: &SharedSecret| bearer.is_some_and(|token| key.verifies(token, now));
-    let given = [plain, password, bearer.map(|own| own.as_bytes().to_vec())];
+    let of_scheme = apikey(headers).map(|own| own.as_bytes().to_vec());
+    let bearer_key = bearer.map(|own| own.as_bytes().to_vec());
+    let given = [plain, password, bearer_key, of_scheme, of_query.map(String::into_bytes)];
     let is_key =
         |key: &SharedSecret| given.iter().flatten().fold(false, |any, own| any | key.is(own));
     // All are looked at, so that the time does not tell which one fits.
     keys.iter().fold(false, |any, key| any | is_key(key) | is_token(key))
+}
+
+/// The key of `Authorization: apikey KEY`, as libraries for channels send it.
+fn apikey(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, key) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("apikey").then(|| key.trim())
+}
+
+/// The key of `?api_key=KEY`.
+fn api_key(uri: &Uri) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Fields {
+        api_key: String,
+    }
+    let Query(Fields { api_key }) = Query::try_from_uri(uri).ok()?;
+    Some(api_key)
 }
 
 /// The password of `Authorization: Basic` (RFC 7617); the user may be anything.
@@ -109,11 +139,12 @@ mod tests {
     fn a_key_is_taken_in_every_form_in_which_libraries_send_it() {
         let keys = [SharedSecret::new(b"0123456789abcdef"), SharedSecret::new(b"second-of-them")];
         let now = WallTime(1_000_000);
-        let is_permitted = |headers: &HeaderMap| is_permitted(&keys, headers, now);
+        let is_permitted = |headers: &HeaderMap| is_permitted(&keys, headers, None, now);
         let basic = format!("Basic {}", STANDARD.encode("anyone:second-of-them"));
         for (name, value) in [
             ("x-api-key", "0123456789abcdef"),
             ("authorization", "Bearer second-of-them"),
+            ("authorization", "apikey second-of-them"),
             ("authorization", &basic),
         ] {
             assert!(is_permitted(&headers(name, value)), "{name}: {value}");
@@ -123,5 +154,16 @@ mod tests {
         assert!(is_permitted(&headers("authorization", &format!("Bearer {}", token(1001)))));
         assert!(!is_permitted(&headers("authorization", &format!("Bearer {}", token(999)))));
         assert!(!is_permitted(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_key_may_stand_in_the_query() {
+        let keys = [SharedSecret::new(b"0123456789+bcdef")];
+        let is_permitted = |query: &str| {
+            let uri = format!("/api/info?{query}").parse().unwrap();
+            is_permitted(&keys, &HeaderMap::new(), api_key(&uri), WallTime(0))
+        };
+        assert!(is_permitted("a=b&api_key=0123456789%2Bbcdef"));
+        assert!(!is_permitted("xapi_key=0123456789%2Bbcdef") && !is_permitted("api_key="));
     }
 }

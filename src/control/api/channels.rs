@@ -1,14 +1,15 @@
 //! `POST /api/METHOD`: what backends ask of channels, as libraries for the Centrifugo server API ask it.
 //!
-//! Errors of the channels are answered with 200 and an object `error`, as these libraries expect; a body that is
-//! no JSON with 400.
+//! Errors of the channels are answered with 200 and an object `error`, as these libraries expect, or with a status
+//! of their own where the header `X-Centrifugo-Error-Mode: transport` asks for that; a body that is no JSON with 400.
 
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::shared::Shared;
@@ -27,11 +28,12 @@ use crate::key::home_loop;
 pub(super) async fn call(
     State(shared): State<Arc<Shared>>,
     Path(method): Path<String>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let gateway = &*shared.gateway;
     if method == "batch" {
-        return batch(gateway, &body).await;
+        return batch(&shared.gateway, &body).await;
     }
     let outcome = match parse_call(&method, &body) {
         Ok(call) => answer(gateway, call).await,
@@ -39,25 +41,69 @@ pub(super) async fn call(
         Err(BadCall::Field) => Err(ErrorCode::BadRequest),
         Err(BadCall::Method) => return Err(ApiError::not_found(BadCall::Method.to_string())),
     };
-    Ok(json_response(&wrapped(outcome)))
+    let mode = headers.get(ERROR_MODE).and_then(|mode| mode.to_str().ok());
+    match outcome {
+        Err(error) if mode == Some("transport") => {
+            Ok(json_response(status(error), error_object(error).to_string()))
+        }
+        outcome => Ok(json_response(StatusCode::OK, wrapped(outcome))),
+    }
 }
 
-/// One call after the other, each with its own result or error.
-async fn batch(gateway: &dyn Gateway, body: &[u8]) -> Result<Response, ApiError> {
-    let calls = parse_batch(body).map_err(|error| ApiError::bad_request(error.to_string()))?;
-    let mut replies = Vec::with_capacity(calls.len());
-    for (method, body) in calls {
-        let outcome = match parse_call(&method, body.get().as_bytes()) {
-            Ok(call) => answer(gateway, call).await,
-            Err(BadCall::Method) => Err(ErrorCode::MethodNotFound),
-            Err(BadCall::Json | BadCall::Field) => Err(ErrorCode::BadRequest),
-        };
-        replies.push(match outcome {
-            Ok(result) => format!("{{{}:{result}}}", Value::from(method)),
-            Err(error) => json!({ "error": error_object(error) }).to_string(),
-        });
+/// The status of an error where the transport is to say it.
+fn status(error: ErrorCode) -> StatusCode {
+    match error {
+        ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorCode::UnknownChannel | ErrorCode::MethodNotFound => StatusCode::NOT_FOUND,
+        ErrorCode::UnrecoverablePosition => StatusCode::RANGE_NOT_SATISFIABLE,
+        ErrorCode::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::Unauthorized
+        | ErrorCode::PermissionDenied
+        | ErrorCode::AlreadySubscribed
+        | ErrorCode::LimitExceeded
+        | ErrorCode::BadRequest
+        | ErrorCode::NotAvailable
+        | ErrorCode::TokenExpired
+        | ErrorCode::Expired => StatusCode::BAD_REQUEST,
     }
-    Ok(json_response(&format!("{{\"replies\":[{}]}}", replies.join(","))))
+}
+
+/// The description of this interface.
+pub(super) async fn openapi() -> Response {
+    json_response(StatusCode::OK, OPENAPI.to_owned())
+}
+
+/// Calls that each have a result or an error of their own: one after the other, or several at once.
+async fn batch(gateway: &Arc<dyn Gateway>, body: &[u8]) -> Result<Response, ApiError> {
+    let (calls, parallel) =
+        parse_batch(body).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let at_once = if parallel { AT_ONCE_MAX } else { 1 };
+    let mut replies = Vec::with_capacity(calls.len());
+    let mut calls = calls.into_iter().peekable();
+    while calls.peek().is_some() {
+        let some = calls.by_ref().take(at_once);
+        let tasks: Vec<_> = some
+            .map(|(method, body)| tokio::spawn(reply_of(Arc::clone(gateway), method, body)))
+            .collect();
+        for task in tasks {
+            let lost = |_| json!({ "error": error_object(ErrorCode::Internal) }).to_string();
+            replies.push(task.await.unwrap_or_else(lost));
+        }
+    }
+    Ok(json_response(StatusCode::OK, format!("{{\"replies\":[{}]}}", replies.join(","))))
+}
+
+/// What one call of a batch leads to.
+async fn reply_of(gateway: Arc<dyn Gateway>, method: String, body: Box<RawValue>) -> String {
+    let outcome = match parse_call(&method, body.get().as_bytes()) {
+        Ok(call) => answer(&*gateway, call).await,
+        Err(BadCall::Method) => Err(ErrorCode::MethodNotFound),
+        Err(BadCall::Json | BadCall::Field) => Err(ErrorCode::BadRequest),
+    };
+    match outcome {
+        Ok(result) => format!("{{{}:{result}}}", Value::from(method)),
+        Err(error) => json!({ "error": error_object(error) }).to_string(),
+    }
 }
 
 /// The result of a call as JSON.
@@ -153,15 +199,22 @@ fn history(own: ApiHistory) -> Result<ChannelQuestion, ErrorCode> {
 
 async fn channels(gateway: &dyn Gateway, pattern: &str) -> Result<String, ErrorCode> {
     let mut found = Map::new();
+    let mut is_cut = false;
     for loop_index in 0..gateway.loop_count() {
         let answer = ask_loop(gateway, loop_index, ChannelQuestion::List(LISTED_MAX)).await?;
         let ChannelAnswer::Channels(own) = answer else { continue };
+        is_cut |= own.len() >= LISTED_MAX;
         let fits = own.into_iter().filter(|(name, _)| pattern.is_empty() || glob(pattern, name));
         found.extend(
             fits.map(|(name, members)| (name.to_string(), json!({ "num_clients": members }))),
         );
     }
-    Ok(json!({ "channels": found }).to_string())
+    let mut result = json!({ "channels": found });
+    if is_cut {
+        // The loop may have more than these, and more of them may fit.
+        result["truncated"] = true.into();
+    }
+    Ok(result.to_string())
 }
 
 async fn info(gateway: &dyn Gateway) -> Result<String, ErrorCode> {
@@ -263,9 +316,8 @@ fn error_object(error: ErrorCode) -> Value {
     json!({ "code": error.code(), "message": error.text() })
 }
 
-fn json_response(text: &str) -> Response {
-    let headers = [(header::CONTENT_TYPE, "application/json")];
-    (StatusCode::OK, headers, text.to_owned()).into_response()
+fn json_response(status: StatusCode, text: String) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 fn filled(text: &str) -> Option<Arc<str>> {
@@ -295,6 +347,11 @@ fn glob(pattern: &str, name: &str) -> bool {
     pattern[at..].iter().all(|byte| *byte == b'*')
 }
 
+/// How a request asks for errors as statuses.
+const ERROR_MODE: &str = "x-centrifugo-error-mode";
+/// Calls of a parallel batch that are made at once.
+const AT_ONCE_MAX: usize = 16;
+const OPENAPI: &str = include_str!("openapi.json");
 /// Channels that one loop lists.
 const LISTED_MAX: usize = 10_000;
 

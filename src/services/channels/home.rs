@@ -532,8 +532,12 @@ impl Home {
     fn presence(&mut self, channel: &str, asker: Asker, effects: &mut Effects<'_>) {
         let presence = self.channels.get(channel);
         let presence = presence.and_then(|own| own.presence.as_deref());
+        if presence.is_some_and(|own| own.client_count() > LISTED_MAX) {
+            // A part would be taken for the whole. How many there are is known in any case.
+            return self.answer(asker, Err(ErrorCode::LimitExceeded), effects);
+        }
         let members = presence.into_iter().flat_map(Presence::iter);
-        let members: Vec<ClientInfo> = members.take(LISTED_MAX).cloned().collect();
+        let members: Vec<ClientInfo> = members.cloned().collect();
         self.answer(asker, Ok((Reply::Presence(&members), None)), effects);
     }
 
