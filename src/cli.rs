@@ -17,6 +17,7 @@ mod admin_thread;
 mod admin_thread;
 #[cfg(feature = "admin")]
 mod api;
+mod channel_proxies;
 mod channel_snapshot;
 mod events;
 mod handover;

@@ -53,6 +53,10 @@ pub struct Connect<'c> {
     pub subs: Vec<(Cow<'c, str>, OwnSubscription<'c>)>,
     /// The name of the client's library.
     pub name: Cow<'c, str>,
+    /// The version of that.
+    pub version: Cow<'c, str>,
+    /// Headers that the client could not set in its request, by their names: browsers let pages set none.
+    pub headers: Vec<(Cow<'c, str>, Cow<'c, str>)>,
 }
 
 /// Where a client was in a channel to which the server has subscribed it.
@@ -95,6 +99,163 @@ pub struct SubscribeRequest<'c> {
     pub kind: i64,
     /// Bits, of which the second refuses a subscription that cannot recover.
     pub flag: i64,
+}
+
+impl Command<'_> {
+    /// The same, apart from the frame that it came in.
+    #[must_use]
+    pub fn into_owned(self) -> Command<'static> {
+        let Self { id, method } = self;
+        Command { id, method: method.into_owned() }
+    }
+
+    /// Bytes that it takes in memory, as far as they may be many.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        size_of::<Self>() + self.method.text_bytes()
+    }
+}
+
+impl Method<'_> {
+    fn into_owned(self) -> Method<'static> {
+        match self {
+            Self::Connect(own) => Method::Connect(own.into_owned()),
+            Self::Subscribe(own) => Method::Subscribe(own.into_owned()),
+            Self::Unsubscribe(channel) => Method::Unsubscribe(owned(channel)),
+            Self::Publish(own) => Method::Publish(own.into_owned()),
+            Self::Presence(channel) => Method::Presence(owned(channel)),
+            Self::PresenceStats(channel) => Method::PresenceStats(owned(channel)),
+            Self::History(own) => Method::History(own.into_owned()),
+            Self::Send => Method::Send,
+            Self::Rpc(own) => Method::Rpc(own.into_owned()),
+            Self::Refresh(token) => Method::Refresh(owned(token)),
+            Self::SubRefresh(channel, token) => Method::SubRefresh(owned(channel), owned(token)),
+            Self::Pong => Method::Pong,
+            Self::Unknown => Method::Unknown,
+        }
+    }
+
+    fn text_bytes(&self) -> usize {
+        match self {
+            Self::Connect(own) => {
+                let subs = own.subs.iter().map(|(name, own)| name.len() + own.epoch.len());
+                let headers = own.headers.iter().map(|(name, value)| name.len() + value.len());
+                let data = own.data.as_ref().map_or(0, |own| own.len());
+                let names = own.token.len() + own.name.len() + own.version.len();
+                names + data + subs.sum::<usize>() + headers.sum::<usize>()
+            }
+            Self::Subscribe(own) => {
+                let data = own.data.as_ref().map_or(0, |own| own.len());
+                own.channel.len() + own.token.len() + own.epoch.len() + own.delta.len() + data
+            }
+            Self::Publish(own) => own.channel.len() + own.data.as_ref().map_or(0, |own| own.len()),
+            Self::Rpc(own) => own.method.len() + own.data.as_ref().map_or(0, |own| own.len()),
+            Self::History(own) => {
+                own.channel.len() + own.since.as_ref().map_or(0, |own| own.epoch.len())
+            }
+            Self::Unsubscribe(text)
+            | Self::Presence(text)
+            | Self::PresenceStats(text)
+            | Self::Refresh(text) => text.len(),
+            Self::SubRefresh(channel, token) => channel.len() + token.len(),
+            Self::Send | Self::Pong | Self::Unknown => 0,
+        }
+    }
+
+    /// The channel that is spoken of, if there is one.
+    #[must_use]
+    pub fn channel(&self) -> Option<&str> {
+        match self {
+            Self::Subscribe(own) => Some(&own.channel),
+            Self::Publish(own) => Some(&own.channel),
+            Self::History(own) => Some(&own.channel),
+            Self::Unsubscribe(channel)
+            | Self::Presence(channel)
+            | Self::PresenceStats(channel)
+            | Self::SubRefresh(channel, _) => Some(channel),
+            Self::Connect(_)
+            | Self::Send
+            | Self::Rpc(_)
+            | Self::Refresh(_)
+            | Self::Pong
+            | Self::Unknown => None,
+        }
+    }
+}
+
+impl Connect<'_> {
+    fn into_owned(self) -> Connect<'static> {
+        let Self { token, data, subs, name, version, headers } = self;
+        let subs = subs.into_iter().map(|(name, own)| (owned(name), own.into_owned()));
+        let headers = headers.into_iter().map(|(name, value)| (owned(name), owned(value)));
+        Connect {
+            token: owned(token),
+            data: data.map(owned),
+            subs: subs.collect(),
+            name: owned(name),
+            version: owned(version),
+            headers: headers.collect(),
+        }
+    }
+}
+
+impl OwnSubscription<'_> {
+    /// The same, apart from the frame that it came in.
+    #[must_use]
+    pub fn into_owned(self) -> OwnSubscription<'static> {
+        let Self { recover, offset, epoch } = self;
+        OwnSubscription { recover, offset, epoch: owned(epoch) }
+    }
+}
+
+impl SubscribeRequest<'_> {
+    /// The same, apart from the frame that it came in.
+    #[must_use]
+    pub fn into_owned(self) -> SubscribeRequest<'static> {
+        let Self { channel, token, epoch, data, delta, .. } = self;
+        SubscribeRequest {
+            channel: owned(channel),
+            token: owned(token),
+            recover: self.recover,
+            offset: self.offset,
+            epoch: owned(epoch),
+            data: data.map(owned),
+            positioned: self.positioned,
+            recoverable: self.recoverable,
+            join_leave: self.join_leave,
+            delta: owned(delta),
+            is_filtered: self.is_filtered,
+            kind: self.kind,
+            flag: self.flag,
+        }
+    }
+}
+
+impl Publish<'_> {
+    /// The same, apart from the frame that it came in.
+    #[must_use]
+    pub fn into_owned(self) -> Publish<'static> {
+        Publish { channel: owned(self.channel), data: self.data.map(owned) }
+    }
+}
+
+impl HistoryRequest<'_> {
+    fn into_owned(self) -> HistoryRequest<'static> {
+        let Self { channel, limit, since, reverse } = self;
+        let since = since
+            .map(|SinceRequest { offset, epoch }| SinceRequest { offset, epoch: owned(epoch) });
+        HistoryRequest { channel: owned(channel), limit, since, reverse }
+    }
+}
+
+impl Rpc<'_> {
+    fn into_owned(self) -> Rpc<'static> {
+        Rpc { method: owned(self.method), data: self.data.map(owned) }
+    }
+}
+
+fn owned<T: ToOwned + ?Sized>(own: Cow<'_, T>) -> Cow<'static, T> {
+    Cow::Owned(own.into_owned())
 }
 
 impl SubscribeRequest<'_> {

@@ -219,6 +219,10 @@ struct ConnectFields<'c> {
     subs: Option<BTreeMap<Cow<'c, str>, OwnFields<'c>>>,
     #[serde(default, borrow)]
     name: Text<'c>,
+    #[serde(default, borrow)]
+    version: Text<'c>,
+    #[serde(default, borrow)]
+    headers: Option<BTreeMap<Cow<'c, str>, Text<'c>>>,
 }
 
 #[derive(Deserialize)]
@@ -283,16 +287,19 @@ struct SinceFields<'c> {
 
 impl<'c> From<ConnectFields<'c>> for Connect<'c> {
     fn from(fields: ConnectFields<'c>) -> Self {
-        let ConnectFields { token, data, subs, name } = fields;
+        let ConnectFields { token, data, subs, name, version, headers } = fields;
         let own = |(channel, own): (Cow<'c, str>, OwnFields<'c>)| {
             let OwnFields { recover, offset, epoch } = own;
             (channel, OwnSubscription { recover, offset, epoch: epoch.into() })
         };
+        let header = |(name, value): (Cow<'c, str>, Text<'c>)| (name, value.into());
         Self {
             token: token.into(),
             data: raw(data),
             subs: subs.unwrap_or_default().into_iter().map(own).collect(),
             name: name.into(),
+            version: version.into(),
+            headers: headers.map(|all| all.into_iter().map(header).collect()).unwrap_or_default(),
         }
     }
 }

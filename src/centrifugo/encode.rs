@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use super::code::{ErrorCode, Unsubscribed};
+use super::proxy_reply::ProxyError;
 use super::reply::{Connected, HistoryPage, Reply, Subscribed, Ttl};
 use crate::channels::{ClientInfo, Position, Publication};
 
@@ -63,6 +64,18 @@ impl Encoder {
         self.begin(id);
         self.text("\"error\":");
         self.error_object(error);
+        self.end()
+    }
+
+    /// The reply to a command that a backend refuses.
+    pub fn backend_error(&mut self, id: u32, error: &ProxyError) -> &[u8] {
+        let ProxyError { code, message, is_temporary } = error;
+        self.begin(id);
+        self.text("\"error\":{\"code\":");
+        self.number(code);
+        self.text(",\"message\":");
+        self.string(message);
+        self.text(if *is_temporary { ",\"temporary\":true}" } else { "}" });
         self.end()
     }
 

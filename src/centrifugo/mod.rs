@@ -14,12 +14,16 @@
 //! | `encode` | replies and pushes in JSON |
 //! | `subscription` | subscriptions that the server makes, as tokens and backends write them |
 //! | `api` | what backends ask for over HTTP |
+//! | `proxy_call` | what backends are asked about a connection |
+//! | `proxy_reply` | what they answer |
 
 mod api;
 mod code;
 mod command;
 mod decode;
 mod encode;
+mod proxy_call;
+mod proxy_reply;
 mod reply;
 mod subscription;
 
@@ -35,6 +39,12 @@ pub use command::{
 };
 pub use decode::{BadFrame, COMMANDS_MAX, commands, is_json, without_newlines};
 pub use encode::Encoder;
+pub use proxy_call::{ProxyCall, ProxyQuestion};
+pub use proxy_reply::{
+    BadProxyReply, ConnectResult, MESSAGE_BYTES_MAX, PROXY_INFO_BYTES_MAX, PROXY_USER_BYTES_MAX,
+    ProxyDisconnect, ProxyError, ProxyKind, ProxyReply, PublishResult, RefreshResult,
+    parse_proxy_reply,
+};
 pub use reply::{Connected, HistoryPage, Reply, Subscribed, Ttl};
 pub use subscription::{
     BadSubscription, SUBSCRIPTION_JSON_BYTES_MAX, ServerSubscription, SubscriptionOptions,

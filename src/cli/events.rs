@@ -7,6 +7,7 @@ use std::error::Error;
 #[cfg(feature = "http-backends")]
 use std::sync::Arc;
 
+use super::channel_proxies::ChannelProxies;
 use super::lookups::Lookups;
 #[cfg(feature = "http-backends")]
 use super::webhooks::Webhooks;
@@ -40,6 +41,8 @@ pub(super) struct EventRoutes {
     by_route: server::EventBackends,
     #[cfg(not(feature = "http-backends"))]
     observers: server::RouteObservers,
+    /// What is asked about connections of channels.
+    proxies: ChannelProxies,
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -60,8 +63,9 @@ impl EventRoutes {
         let limit = settings.limits.event_requests_max;
         let all = self.all_requests.clone().unwrap_or_else(|| new_event_requests(limit));
         let webhooks = self.webhooks.next(settings, lookups)?;
+        let proxies = self.proxies.next(settings, lookups, upstreams)?;
         let all_requests = Some(Arc::clone(&all));
-        let mut next = Self { all_requests, webhooks, ..Self::default() };
+        let mut next = Self { all_requests, webhooks, proxies, ..Self::default() };
         for route in &settings.routes {
             let Some(wanted) = settings_of(route, upstreams, &all) else { continue };
             let backend = match self.own.get(&route.id) {
@@ -86,6 +90,7 @@ impl EventRoutes {
 
     /// From now on they go by this configuration.
     pub(super) fn take_over(&self, settings: &ResolvedConfig, upstreams: &server::Upstreams) {
+        self.proxies.take_over(settings, upstreams);
         let Some(all) = &self.all_requests else { return };
         for route in &settings.routes {
             let wanted = settings_of(route, upstreams, all);
@@ -98,18 +103,19 @@ impl EventRoutes {
 
 #[cfg(not(feature = "http-backends"))]
 impl EventRoutes {
-    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "other builds have backends")]
     pub(super) fn next(
         &self,
-        _: &ResolvedConfig,
-        _: &mut Lookups,
-        _: &server::Upstreams,
+        settings: &ResolvedConfig,
+        lookups: &mut Lookups,
+        upstreams: &server::Upstreams,
     ) -> Result<Self, Failure> {
-        Ok(Self::default())
+        let proxies = self.proxies.next(settings, lookups, upstreams)?;
+        Ok(Self { proxies, ..Self::default() })
     }
 
-    #[expect(clippy::unused_self, reason = "other builds have backends")]
-    pub(super) fn take_over(&self, _: &ResolvedConfig, _: &server::Upstreams) {}
+    pub(super) fn take_over(&self, settings: &ResolvedConfig, upstreams: &server::Upstreams) {
+        self.proxies.take_over(settings, upstreams);
+    }
 
     #[expect(clippy::unused_self, reason = "other builds have webhooks")]
     pub(super) fn finish(&self) {}
@@ -130,6 +136,11 @@ impl EventRoutes {
             let _ = peer;
             None
         }
+    }
+
+    /// What is asked about connections of channels, by its name.
+    pub(super) fn proxies(&self) -> &server::ChannelProxies {
+        self.proxies.by_name()
     }
 }
 

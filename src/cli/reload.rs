@@ -187,7 +187,8 @@ impl Reloader {
         // Look-ups that would be new are not begun: what they look up decides nothing here.
         let upstreams = running.upstreams.by_name();
         let events = running.events.by_route();
-        let routes = built_in_routes(&settings, running.lookups.checks(), upstreams, events);
+        let (checks, proxies) = (running.lookups.checks(), running.events.proxies());
+        let routes = built_in_routes(&settings, checks, upstreams, events, proxies);
         self.server.check_reload(&settings, &routes)?;
         Ok(changes)
     }
@@ -208,7 +209,8 @@ impl Reloader {
         let events = running.events.next(&settings, &mut lookups, upstreams.by_name());
         let events = events.map_err(ReloadError::Lookups)?;
         let by_name = upstreams.by_name();
-        let routes = built_in_routes(&settings, lookups.checks(), by_name, events.by_route());
+        let (checks, by_route) = (lookups.checks(), events.by_route());
+        let routes = built_in_routes(&settings, checks, by_name, by_route, events.proxies());
         let before = self.server.addresses();
         let reloaded = self.server.reload(&settings, routes, PATIENCE)?;
         for loop_index in reloaded.late_loops {
@@ -302,7 +304,8 @@ mod tests {
         let upstreams = Upstreams::default();
         let events = EventRoutes::default();
         let by_name = upstreams.by_name();
-        let routes = built_in_routes(&settings, lookups.checks(), by_name, events.by_route());
+        let (checks, by_route) = (lookups.checks(), events.by_route());
+        let routes = built_in_routes(&settings, checks, by_name, by_route, events.proxies());
         let server = Arc::new(Handle::start(&settings, routes).unwrap());
         let acme = Acme::default();
         let running = Running { config, settings, lookups, upstreams, events, acme };

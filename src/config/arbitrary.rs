@@ -18,9 +18,10 @@ use super::{
     ChannelsOptions, ClientCertificates, Config, CookieOptions, EventsOptions, ForwardOptions,
     ForwardedHeader, HeaderOptions, HeaderPolicy, HealthChoice, Hosts, Identity, IdentityKind,
     Limits, Listener, ListenerKind, LogOptions, NameKind, NamespaceOptions, OverloadOptions,
-    PlaceKind, ProcessOptions, QueryOptions, Redirect, RedisOptions, RelayOptions, RoomOptions,
-    Route, RouteService, Rule, Secret, ServerUrl, ServiceKind, SlowPolicy, SocketOptions, Timeouts,
-    TlsOptions, Token, TokenPlace, Turn, UpstreamOptions, WebSocketOptions, WebhookOptions,
+    PlaceKind, ProcessOptions, ProxyOptions, QueryOptions, Redirect, RedisOptions, RelayOptions,
+    RoomOptions, Route, RouteService, RpcOptions, Rule, Secret, ServerUrl, ServiceKind, SlowPolicy,
+    SocketOptions, Timeouts, TlsOptions, Token, TokenPlace, Turn, UpstreamOptions,
+    WebSocketOptions, WebhookOptions,
 };
 use crate::upstream::Balance;
 
@@ -46,7 +47,9 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
     let routes = (routes(), vec(UpstreamOptions::arbitrary(), 3));
     let rest = (SocketOptions::arbitrary(), routes, identities(), any::<prop::sample::Index>());
     let process = (process, AcmeOptions::arbitrary(), OverloadOptions::arbitrary());
-    let channels = (ChannelsOptions::arbitrary(), vec(NamespaceOptions::arbitrary(), 0..3));
+    let proxies = (vec(ProxyOptions::arbitrary(), 2), vec(RpcOptions::arbitrary(), 0..3));
+    let namespaces = vec(NamespaceOptions::arbitrary(), 0..3);
+    let channels = (ChannelsOptions::arbitrary(), namespaces, proxies);
     (process, numbers, rest, channels).prop_map(
         |(
             (
@@ -56,7 +59,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             ),
             ((limits, addresses), timeouts, turn),
             (socket, (routes, upstreams), identities, index),
-            (channels, namespaces),
+            (channels, namespaces, (proxies, rpcs)),
         )| {
             let mut config = Config {
                 process,
@@ -79,6 +82,8 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 upstreams: Vec::new(),
                 channels,
                 namespaces,
+                proxies,
+                rpcs,
             };
             agree_on_proxies(&mut config);
             agree_on_upstreams(&mut config, &upstreams);
@@ -89,6 +94,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             agree_on_acme(&mut config);
             agree_on_limits(&mut config);
             agree_on_channels(&mut config);
+            agree_on_channel_proxies(&mut config);
             config
         },
     )
@@ -112,6 +118,37 @@ fn agree_on_channels(config: &mut Config) {
     (channels.tokens, channels.subscription_tokens) = (None, None);
     if channels.ping_ms > 0 {
         channels.pong_ms = channels.pong_ms.min(channels.ping_ms - 1);
+    }
+}
+
+/// Proxies lead to upstreams that are there, and what names a proxy names one that is there.
+fn agree_on_channel_proxies(config: &mut Config) {
+    let upstream = config.upstreams.first().map(|own| own.name.clone());
+    match upstream.filter(|_| cfg!(feature = "http-backends")) {
+        Some(upstream) => {
+            for (number, proxy) in config.proxies.iter_mut().enumerate() {
+                (proxy.name, proxy.upstream) = (format!("p-{number}"), upstream.clone());
+                (proxy.headers, proxy.emulated_headers) = (vec!["Cookie".to_owned()], Vec::new());
+                proxy.statuses = vec!["404 error 404 not found".to_owned()];
+            }
+        }
+        None => (config.proxies, config.rpcs) = (Vec::new(), Vec::new()),
+    }
+    let names: Vec<String> = config.proxies.iter().map(|own| own.name.clone()).collect();
+    let agree = |name: &mut Option<String>, number: usize| {
+        let known = names.get(number % names.len().max(1));
+        *name = name.take().and(known.cloned());
+    };
+    agree(&mut config.channels.connect_proxy, 0);
+    agree(&mut config.channels.refresh_proxy, 1);
+    for (number, own) in config.namespaces.iter_mut().enumerate() {
+        agree(&mut own.subscribe_proxy, number);
+        agree(&mut own.publish_proxy, number + 1);
+        agree(&mut own.sub_refresh_proxy, number);
+    }
+    for (number, own) in config.rpcs.iter_mut().enumerate() {
+        own.method = format!("m-{number}:*");
+        own.proxy = names.first().cloned().unwrap_or_default();
     }
 }
 

@@ -155,6 +155,8 @@ impl Config {
             upstreams: _,
             channels,
             namespaces: _,
+            proxies: _,
+            rpcs: _,
         } = &mut self;
         process.keep(&running.process);
         acme.keep(&running.acme);

@@ -29,6 +29,20 @@ keys! {
             reload: true,
             reached: "A subscription whose token does not hold is refused with error 103.",
         }
+        /// The `[[channels.proxy]]` that is asked who a client is that shows no token.
+        pub connect_proxy: Option<String> {
+            default: None,
+            shown: "none",
+            rule: Rule::Name,
+            reload: true,
+        }
+        /// The `[[channels.proxy]]` that is asked whether a connection may stay whose time has expired. Clients do not renew it then.
+        pub refresh_proxy: Option<String> {
+            default: None,
+            shown: "none",
+            rule: Rule::Name,
+            reload: true,
+        }
         /// Whether clients may connect that show neither a token nor an identity of the route.
         pub allow_anonymous: bool {
             default: false,
@@ -95,6 +109,13 @@ keys! {
             rule: integer(1, 10_000),
             reload: true,
             reached: "A further subscription is refused with error 106, a client whose token names more is closed with code 3505.",
+        }
+        /// Commands of one connection about which backends are asked, or that wait behind such.
+        pub connection_waiting_max: usize {
+            default: 256,
+            rule: integer(1, 65_536),
+            reload: true,
+            reached: "A further command is refused with error 111.",
         }
         /// Channels of which a history or a position is kept.
         pub histories_max: usize {
@@ -301,6 +322,28 @@ keys! {
             reload: true,
             reached: "The publication waits, and is replaced by a later one.",
         }
+        /// The `[[channels.proxy]]` that is asked whether a client may subscribe, in place of the options above.
+        pub subscribe_proxy: Option<String> {
+            default: None,
+            shown: "none",
+            rule: Rule::Name,
+            reload: true,
+        }
+        /// The `[[channels.proxy]]` that is asked whether a client may publish, and what, in place of the options above.
+        pub publish_proxy: Option<String> {
+            default: None,
+            shown: "none",
+            rule: Rule::Name,
+            reload: true,
+        }
+        /// The `[[channels.proxy]]` that is asked whether a client may stay in a channel when its subscription has expired. Clients do not
+        /// renew it then.
+        pub sub_refresh_proxy: Option<String> {
+            default: None,
+            shown: "none",
+            rule: Rule::Name,
+            reload: true,
+        }
         /// Whether a `#` in a name admits the users behind it, and no others.
         pub allow_user_limited_channels: bool {
             default: false,
@@ -329,6 +372,7 @@ impl ChannelsOptions {
         ChannelsLimits {
             channels_max: self.channels_max,
             connection_channels_max: self.connection_channels_max,
+            connection_waiting_max: self.connection_waiting_max,
             history: MemoryLimits {
                 streams_max: self.histories_max,
                 bytes_max: self.history_bytes_max,

@@ -14,8 +14,8 @@ use super::route::Route;
 use super::sections::{self, Section};
 use super::surroundings::Surroundings;
 use super::{
-    CertificateFiles, Config, Listener, NamespaceOptions, ProcessOptions, Rule, UpstreamOptions,
-    key, suggest,
+    CertificateFiles, Config, Listener, NamespaceOptions, ProcessOptions, ProxyOptions, RpcOptions,
+    Rule, UpstreamOptions, key, suggest,
 };
 
 impl Config {
@@ -77,11 +77,9 @@ impl Config {
             identities: read_all(file, "identity", Identity::read)?.unwrap_or_default(),
             upstreams: read_all(file, "upstream", UpstreamOptions::read)?.unwrap_or_default(),
             channels: read_one(file, "channels")?,
-            namespaces: match file.tables("channels").first() {
-                Some(channels) => read_all(channels, "namespace", NamespaceOptions::read)?,
-                None => None,
-            }
-            .unwrap_or_default(),
+            namespaces: read_channels(file, "namespace", NamespaceOptions::read)?,
+            proxies: read_channels(file, "proxy", ProxyOptions::read)?,
+            rpcs: read_channels(file, "rpc", RpcOptions::read)?,
         })
     }
 }
@@ -101,6 +99,17 @@ fn read_all<T>(
         return Ok(None);
     }
     file.tables(name).iter().map(read).collect::<Result<_, _>>().map(Some)
+}
+
+/// Every table of a list in the table `channels`.
+fn read_channels<T>(
+    file: &TableReader<'_>,
+    name: &str,
+    read: impl Fn(&TableReader<'_>) -> Result<T, Refusal>,
+) -> Result<Vec<T>, Refusal> {
+    let channels = file.tables("channels");
+    let found = channels.first().map(|own| read_all(own, name, read)).transpose()?;
+    Ok(found.flatten().unwrap_or_default())
 }
 
 /// Checks that every name in the file is that of a table or a key, that tables are written as

@@ -18,6 +18,7 @@ mod acme;
 mod addresses;
 mod admin;
 mod api;
+mod channel_proxies;
 mod channels;
 mod file_path;
 mod hosts;
@@ -74,6 +75,7 @@ pub use addresses::AddressOptions;
 pub use admin::{AdminAddress, AdminOptions, SocketPath};
 pub use api::ApiOptions;
 pub use changes::{Changes, KeyChange};
+pub use channel_proxies::{ProxyOptions, RpcOptions};
 pub use channels::{ChannelsOptions, NamespaceOptions};
 pub use error::ConfigError;
 pub use file_path::FilePath;
@@ -156,6 +158,10 @@ pub struct Config {
     /// What channels allow, by what stands before the `:` in their names; `[[channels.namespace]]` in the
     /// file. Default: none, so that there is no channel.
     pub namespaces: Vec<NamespaceOptions>,
+    /// Backends that are asked about connections of channels; `[[channels.proxy]]` in the file. Default: none.
+    pub proxies: Vec<ProxyOptions>,
+    /// Calls of clients that go to such backends; `[[channels.rpc]]` in the file. Default: none.
+    pub rpcs: Vec<RpcOptions>,
 }
 
 impl Default for Config {
@@ -181,6 +187,8 @@ impl Default for Config {
             upstreams: Vec::new(),
             channels: ChannelsOptions::default(),
             namespaces: Vec::new(),
+            proxies: Vec::new(),
+            rpcs: Vec::new(),
         }
     }
 }

@@ -23,9 +23,9 @@ use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
     AcmeOptions, AddressOptions, AdminOptions, ApiOptions, CertificateFiles, ChannelsOptions,
     Config, ForwardedHeader, Identity, IdentityKind, Limits, Listener, LogOptions,
-    NamespaceOptions, Origins, OverloadOptions, RedisOptions, Route, RouteService, ServerUrl,
-    ServiceKind, SlowPolicy, SocketOptions, Timeouts, TlsOptions, TokenPlace, Turn,
-    UpstreamOptions, WebSocketOptions, WebhookOptions,
+    NamespaceOptions, Origins, OverloadOptions, ProxyOptions, RedisOptions, Route, RouteService,
+    RpcOptions, ServerUrl, ServiceKind, SlowPolicy, SocketOptions, Timeouts, TlsOptions,
+    TokenPlace, Turn, UpstreamOptions, WebSocketOptions, WebhookOptions,
 };
 use crate::effects::MessageLimits;
 use crate::http::HostPattern;
@@ -105,6 +105,10 @@ pub struct ResolvedConfig {
     pub channels: ChannelsOptions,
     /// What channels allow; no two have the same name.
     pub namespaces: Vec<NamespaceOptions>,
+    /// Backends that are asked about connections of channels; no two have the same name.
+    pub proxies: Vec<ProxyOptions>,
+    /// Calls of clients that go to such backends.
+    pub rpcs: Vec<RpcOptions>,
     /// Where `limits.connections_max` came from: `configured`, or how it was derived.
     pub connections_max_origin: String,
     /// Values that had to be changed, each worth a warning.
@@ -318,6 +322,8 @@ impl Config {
             upstreams: self.upstreams.clone(),
             channels: self.channels.clone(),
             namespaces: self.namespaces.clone(),
+            proxies: self.proxies.clone(),
+            rpcs: self.rpcs.clone(),
             connections_max_origin,
             adjustments,
         }

@@ -4,6 +4,7 @@ use super::acme::AcmeOptions;
 use super::addresses::AddressOptions;
 use super::admin::AdminOptions;
 use super::api::ApiOptions;
+use super::channel_proxies::{ProxyOptions, RpcOptions};
 use super::channels::{ChannelsOptions, NamespaceOptions};
 use super::declare::Keys;
 use super::identity::{
@@ -113,6 +114,8 @@ pub const SECTIONS: &[Section] = &[
     array("upstream", &[all::<UpstreamOptions>()]),
     table("channels", &[all::<ChannelsOptions>()]),
     array("channels.namespace", &[all::<NamespaceOptions>()]),
+    array("channels.proxy", &[all::<ProxyOptions>()]),
+    array("channels.rpc", &[all::<RpcOptions>()]),
 ];
 
 /// Names that were renamed, and what to write instead.

@@ -78,6 +78,8 @@ impl Config {
             upstreams,
             channels,
             namespaces,
+            proxies,
+            rpcs,
         } = self;
         let top = FileTable { entries: process.entries(), ..FileTable::default() };
         let mut tables = vec![top];
@@ -118,6 +120,14 @@ impl Config {
             let (id, entries) = (&namespace.name, namespace.entries());
             let name = "channels.namespace";
             tables.push(FileTable::item(name, name, index, id, entries));
+        }
+        for (index, proxy) in proxies.iter().enumerate() {
+            let (name, id) = ("channels.proxy", &proxy.name);
+            tables.push(FileTable::item(name, name, index, id, proxy.entries()));
+        }
+        for (index, rpc) in rpcs.iter().enumerate() {
+            let (name, id) = ("channels.rpc", &rpc.method);
+            tables.push(FileTable::item(name, name, index, id, rpc.entries()));
         }
         tables
     }

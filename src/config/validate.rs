@@ -4,6 +4,7 @@ mod acme;
 mod admin;
 mod api;
 mod backends;
+mod channel_proxies;
 mod channels;
 mod identity;
 mod listener;
@@ -47,6 +48,7 @@ impl Config {
         api::check_all(self)?;
         upstream::check_all(self)?;
         channels::check_all(self)?;
+        channel_proxies::check_all(self)?;
         identity::check_all(self)
     }
 

@@ -45,6 +45,8 @@ mod http_listener;
 pub mod key_sets;
 mod names;
 pub mod panics;
+#[cfg(feature = "http-backends")]
+pub mod proxies;
 #[cfg(feature = "redis")]
 mod redis_url;
 mod role;
@@ -71,6 +73,8 @@ pub use http_listener::{BindError, InheritedSocket, ListenPlace};
 #[cfg(feature = "http-backends")]
 pub use key_sets::{KeySetSettings, RemoteKeys};
 pub use names::{NameLookups, Resolved, Resolver, SystemResolver};
+#[cfg(feature = "http-backends")]
+pub use proxies::{HttpProxy, ProxySettings};
 #[cfg(feature = "redis")]
 pub use redis_url::{RedisUrl, RedisUrlError};
 pub use role::ControlRole;

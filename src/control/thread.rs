@@ -27,8 +27,8 @@ use super::role::ControlRole;
 use super::tasks::{Job, RunState, Tasks};
 #[cfg(feature = "http-backends")]
 use super::{
-    CallbackIdentity, CallbackSettings, EventBackendSettings, EventBackends, KeySetSettings,
-    RemoteKeys, Webhook, WebhookSettings,
+    CallbackIdentity, CallbackSettings, EventBackendSettings, EventBackends, HttpProxy,
+    KeySetSettings, ProxySettings, RemoteKeys, Webhook, WebhookSettings,
 };
 #[cfg(feature = "redis")]
 use super::{RedisSettings, RedisTokens};
@@ -117,6 +117,15 @@ impl ControlThread {
         let webhook = Webhook::new(settings, Arc::clone(&self.shared.counters));
         self.shared.add(webhook.job());
         Arc::new(webhook)
+    }
+
+    /// Begins to ask a backend about connections of channels. It need not be reachable yet.
+    #[cfg(feature = "http-backends")]
+    #[must_use]
+    pub fn channel_proxy(&self, settings: ProxySettings) -> Arc<HttpProxy> {
+        let (proxy, job) = HttpProxy::new(settings, Arc::clone(&self.shared.counters));
+        self.shared.add(&job);
+        proxy
     }
 
     /// Begins to fetch the keys of tokens that `judge` judges. Their server need not be reachable yet.

@@ -2,6 +2,8 @@
 //! for which connections end, the options of routes, and who connections are.
 
 mod backend_request;
+mod channel_proxy;
+mod client_headers;
 mod close_reason;
 #[expect(clippy::module_inception, reason = "the collector is what the folder is about")]
 mod effects;
@@ -20,6 +22,8 @@ mod service_sender;
 mod token_lookup;
 
 pub use backend_request::{BackendRequest, PlainTerms, RelayMode};
+pub use channel_proxy::{ChannelProxy, ProxyAnswer, ProxyRequest, SharedChannelProxy};
+pub use client_headers::ClientHeaders;
 pub use close_reason::CloseReason;
 pub use effects::{Accept, Effects};
 pub(crate) use effects::{ChannelCounts, Effect, PendingEffects};

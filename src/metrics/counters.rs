@@ -494,6 +494,16 @@ counters! {
     webhook_failures,
     /// Events that a webhook had no room for, or was not told before the end.
     webhook_lost,
+    /// Questions about connections of channels that backends were asked.
+    proxy_requests,
+    /// Such questions that came to nothing, as the backend failed or gave a reply of no use.
+    proxy_failures,
+    /// Such questions that no backend was asked, as too many waited or the backend was left alone.
+    proxy_refusals,
+    /// Such questions that were given up, as the client had left.
+    proxy_cancelled,
+    /// Times that a backend of such questions was left alone because it had failed again and again.
+    proxy_stops,
     /// Key sets fetched for identities of kind `jwt`.
     key_sets,
     /// Key sets that could not be fetched or held no key.

@@ -11,7 +11,9 @@ use crate::config::{
     RouteService, TokenPlace, UpstreamOptions,
 };
 use crate::http::{ForwardRules, HeaderValue, OriginRule, SetHeader, Subprotocol};
-use crate::services::channels::{Channels, ChannelsSettings, OccupancySettings};
+use crate::services::channels::{
+    self, Channels, ChannelsSettings, NamespaceProxies, OccupancySettings,
+};
 use crate::services::identity::{
     CertificateIdentity, NoIdentity, StatedIdentity, StatedIn, TokenIdentity, TokenIn, Tokens,
 };
@@ -19,7 +21,7 @@ use crate::services::room::{IdentityRights, LineFormat, NameSource, Room, RoomSe
 use crate::services::{
     BalanceBy, Broadcast, BuiltInPage, Echo, Events, EventsSettings, Handler, Identities,
     IdentityCheck, LoopSite, NoEventBackend, Order, Relay, RelayMode, RelaySettings, Route,
-    RouteId, RouteOptions, Service, SharedEventBackend, SharedRouteObserver,
+    RouteId, RouteOptions, Service, SharedChannelProxy, SharedEventBackend, SharedRouteObserver,
 };
 use crate::upstream::{ServerSet, Upstream};
 use crate::ws::CloseCode;
@@ -32,6 +34,9 @@ pub type EventBackends = HashMap<RouteId, SharedEventBackend>;
 
 /// What is told of the connections of each route that is observed.
 pub type RouteObservers = HashMap<RouteId, SharedRouteObserver>;
+
+/// What asks backends about connections of channels, by its name.
+pub type ChannelProxies = HashMap<String, SharedChannelProxy>;
 
 /// The upstreams of relays, by their names.
 pub type Upstreams = HashMap<String, Arc<Upstream>>;
@@ -46,6 +51,7 @@ pub fn built_in_routes(
     checks: &IdentityChecks,
     upstreams: &Upstreams,
     (event_backends, observers): (&EventBackends, &RouteObservers),
+    channel_proxies: &ChannelProxies,
 ) -> Vec<Route> {
     let all: IdentityChecks = settings
         .identities
@@ -70,7 +76,7 @@ pub fn built_in_routes(
             let options = options(websocket, identities_of(route, &all));
             let options = RouteOptions { slow_code, is_told_first, ..options };
             let observer = observers.get(&route.id);
-            channels_route(route, options, settings, (&all, observer))
+            channels_route(route, options, settings, (&all, observer, channel_proxies))
         }
         RouteService::Broadcast { .. }
         | RouteService::Echo { .. }
@@ -174,7 +180,7 @@ fn channels_route(
     route: &ResolvedRoute,
     options: RouteOptions,
     settings: &ResolvedConfig,
-    (all, observer): (&IdentityChecks, Option<&SharedRouteObserver>),
+    (all, observer, proxies): (&IdentityChecks, Option<&SharedRouteObserver>, &ChannelProxies),
 ) -> Route {
     let own = &settings.channels;
     let vacated_ms = settings.webhooks.vacated_ms;
@@ -184,6 +190,7 @@ fn channels_route(
         namespaces: Namespaces::new(settings.namespaces.iter().map(NamespaceOptions::namespace)),
         tokens: check(&own.tokens),
         subscription_tokens: check(&own.subscription_tokens),
+        proxies: channel_proxies(settings, proxies),
         allow_anonymous: own.allow_anonymous,
         disallow_anonymous_tokens: own.disallow_anonymous_tokens,
         personal_namespace: own.personal_channel.then(|| own.personal_channel_namespace.clone()),
@@ -196,6 +203,40 @@ fn channels_route(
     };
     let handler = Handler::Socket(Arc::new(make), options);
     Route { id: route.id.clone(), hosts: route.hosts.clone(), paths: route.paths.clone(), handler }
+}
+
+/// Which backends are asked about connections of channels. Loading has refused names that are not there.
+fn channel_proxies(settings: &ResolvedConfig, all: &ChannelProxies) -> channels::ChannelProxies {
+    let named = |name: &Option<String>| name.as_ref().and_then(|name| all.get(name)).cloned();
+    let mut namespaces = HashMap::new();
+    for own in &settings.namespaces {
+        let proxies = NamespaceProxies {
+            subscribe: named(&own.subscribe_proxy),
+            publish: named(&own.publish_proxy),
+            sub_refresh: named(&own.sub_refresh_proxy),
+        };
+        if proxies.subscribe.is_some() || proxies.publish.is_some() || proxies.sub_refresh.is_some()
+        {
+            namespaces.insert(own.name.clone(), proxies);
+        }
+    }
+    let calls = settings.rpcs.iter();
+    let calls = calls.filter_map(|own| Some((own.method.clone(), all.get(&own.proxy)?.clone())));
+    let lower = |names: &mut dyn Iterator<Item = &String>| -> Vec<String> {
+        let mut names: Vec<String> = names.map(|name| name.to_ascii_lowercase()).collect();
+        names.sort();
+        names.dedup();
+        names
+    };
+    let of_all = &settings.proxies;
+    channels::ChannelProxies {
+        connect: named(&settings.channels.connect_proxy),
+        refresh: named(&settings.channels.refresh_proxy),
+        namespaces,
+        calls: calls.collect(),
+        headers: lower(&mut of_all.iter().flat_map(|own| &own.headers)),
+        emulated_headers: lower(&mut of_all.iter().flat_map(|own| &own.emulated_headers)),
+    }
 }
 
 fn relay_route(
@@ -384,6 +425,7 @@ mod tests {
             &IdentityChecks::new(),
             &Upstreams::new(),
             (&EventBackends::new(), &RouteObservers::new()),
+            &ChannelProxies::new(),
         );
         assert!(routes.iter().map(|route| &route.id).eq(settings.routes.iter().map(|own| &own.id)));
         let paths: Vec<_> = routes.iter().flat_map(|route| &route.paths).collect();

@@ -23,7 +23,9 @@ pub use crate::os::{PassedError, PassedSockets, Signals};
 pub use crate::reactor::{DrainTerms, QueuePolicy};
 #[cfg(feature = "redis")]
 pub(crate) use built_in::token_in;
-pub use built_in::{EventBackends, IdentityChecks, RouteObservers, Upstreams, built_in_routes};
+pub use built_in::{
+    ChannelProxies, EventBackends, IdentityChecks, RouteObservers, Upstreams, built_in_routes,
+};
 pub use certificates::{
     CertificateFileError, LoadedUpstreamTls, UpstreamTlsError, certificate_lines,
     check_certificates,

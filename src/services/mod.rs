@@ -33,14 +33,15 @@ pub(crate) use router::{Found, SocketRoute};
 pub use router::{Handler, Route, Router};
 
 pub use crate::effects::{
-    Accept, BackendRequest, CONTROL_FRAMES, Checked, CloseReason, Effects, EventAnswer,
-    EventBackend, EventClient, EventOpening, EventRoom, HttpOptions, INFO_BYTES_MAX, Identities,
-    Identity, IdentityCheck, IdentityOutcome, IdentityReply, IdentitySender, Inquiry, InvalidGrant,
-    InvalidPeer, InvalidUser, LoopSite, Message, MessageLimits, NoEventBackend, ObservedClient,
-    Order, Peer, PlainTerms, Presented, REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX,
-    ROOM_PATTERN_BYTES_MAX, RatePolicy, RelayMode, Rights, RoomGrants, RouteObserver, RouteOptions,
-    ServiceMessage, ServiceSender, SharedEventBackend, SharedRouteObserver, SlowPolicy,
-    TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups, USER_BYTES_MAX,
+    Accept, BackendRequest, CONTROL_FRAMES, ChannelProxy, Checked, ClientHeaders, CloseReason,
+    Effects, EventAnswer, EventBackend, EventClient, EventOpening, EventRoom, HttpOptions,
+    INFO_BYTES_MAX, Identities, Identity, IdentityCheck, IdentityOutcome, IdentityReply,
+    IdentitySender, Inquiry, InvalidGrant, InvalidPeer, InvalidUser, LoopSite, Message,
+    MessageLimits, NoEventBackend, ObservedClient, Order, Peer, PlainTerms, Presented, ProxyAnswer,
+    ProxyRequest, REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, RatePolicy,
+    RelayMode, Rights, RoomGrants, RouteObserver, RouteOptions, ServiceMessage, ServiceSender,
+    SharedChannelProxy, SharedEventBackend, SharedRouteObserver, SlowPolicy, TokenAnswer,
+    TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups, USER_BYTES_MAX,
 };
 pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
 

@@ -77,6 +77,7 @@ mod webdriver;
 mod acme;
 mod activation;
 mod admin;
+mod channel_proxies;
 mod channels;
 mod channels_handover;
 mod handover;

@@ -94,6 +94,11 @@ fn file_with(key: &Key, value: i128) -> String {
                           [[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\nhealth = \"get\"\n";
             format!("{header}{} = {value}\n", key.leaf())
         }
+        "channels.proxy" => {
+            let upstream = "[[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\n";
+            let header = "[[channels.proxy]]\nname = \"a\"\nupstream = \"a\"\npath = \"/\"\n";
+            format!("{upstream}{header}{} = {value}\n", key.leaf())
+        }
         "channels.namespace" => {
             format!("[[channels.namespace]]\n{} = {value}\n", key.leaf())
         }
@@ -112,13 +117,16 @@ fn file_with(key: &Key, value: i128) -> String {
 fn every_range_is_enforced_at_both_ends() {
     for key in keys() {
         let Rule::Integer { min, max } = key.rule else { continue };
-        if key.section() == "acme" && !cfg!(feature = "acme") {
+        if key.section() == "acme" && !cfg!(feature = "acme")
+            || key.section() == "channels.proxy" && !cfg!(feature = "http-backends")
+        {
             continue;
         }
         let line = |value: i128| file_with(key, value);
         let name = match key.section() {
             "listener" => format!("listener[1].{}", key.leaf()),
-            section @ ("channels.namespace" | "identity" | "route" | "upstream") => {
+            section @ ("channels.namespace" | "channels.proxy" | "identity" | "route"
+            | "upstream") => {
                 format!("{section}[0].{}", key.leaf())
             }
             _ => key.name.to_owned(),

@@ -8,8 +8,9 @@ use crate::config::word::Word as _;
 use crate::config::{
     AcmeOptions, AdminAddress, CertificateFiles, ClientCertificates, Config, FilePath,
     HealthChoice, Hosts, Identity, IdentityKind, IdentityWord, Listener, MachineLimits, NameKind,
-    NamespaceOptions, Origins, PlaceKind, Redirect, RedisOptions, Route, RouteService, Rule,
-    Secret, Secrets, ServerUrl, ServiceKind, Token, UpstreamOptions,
+    NamespaceOptions, Origins, PlaceKind, ProxyOptions, Redirect, RedisOptions, Route,
+    RouteService, RpcOptions, Rule, Secret, Secrets, ServerUrl, ServiceKind, Token,
+    UpstreamOptions,
 };
 use crate::jwt::Algorithm;
 use crate::upstream::Balance;
@@ -191,8 +192,24 @@ fn say_all_of_channels(config: &mut Config) {
     config.channels.tokens = Some("users".to_owned());
     config.channels.subscription_tokens = Some("users".to_owned());
     config.channels.snapshot = Some(FilePath::new(Path::new("x")));
-    config.namespaces =
-        vec![NamespaceOptions { name: "chat".to_owned(), ..NamespaceOptions::default() }];
+    let proxy = || Some("app".to_owned());
+    (config.channels.connect_proxy, config.channels.refresh_proxy) = (proxy(), proxy());
+    config.namespaces = vec![NamespaceOptions {
+        name: "chat".to_owned(),
+        subscribe_proxy: proxy(),
+        publish_proxy: proxy(),
+        sub_refresh_proxy: proxy(),
+        ..NamespaceOptions::default()
+    }];
+    config.proxies = vec![ProxyOptions { host: Some("a".to_owned()), ..channel_proxy() }];
+    config.rpcs = vec![RpcOptions { method: "*".to_owned(), proxy: "app".to_owned() }];
+}
+
+fn channel_proxy() -> ProxyOptions {
+    let text = "name = \"app\"\nupstream = \"app\"\npath = \"/channels/*\"\n";
+    let upstream = "[[upstream]]\nname = \"app\"\nservers = [\"app:1\"]\n";
+    let config = Config::from_toml(&format!("{upstream}[[channels.proxy]]\n{text}"), "test.toml");
+    config.unwrap().proxies.remove(0)
 }
 
 fn relay() -> Route {
@@ -291,7 +308,8 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
         written.extend(leaves_of(&Config { routes, upstreams, ..Config::default() }));
     }
     let namespaces = vec![NamespaceOptions::default()];
-    written.extend(leaves_of(&Config { namespaces, routes: vec![], ..Config::default() }));
+    let proxies = vec![channel_proxy()];
+    written.extend(leaves_of(&Config { namespaces, proxies, routes: vec![], ..Config::default() }));
     // The empty name is shown as none.
     written.remove("channels.namespace.name");
     // Given only so that the keys that depend on it mean something.

@@ -27,9 +27,9 @@ pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
             .routes
             .iter()
             .any(|route| route.service.forward().is_some_and(|own| own.upstream == upstream.name));
-        if !is_named {
+        if !is_named && !config.proxies.iter().any(|own| own.upstream == upstream.name) {
             let key = format!("upstream[{index}].name");
-            let rule = "must be the upstream of a route";
+            let rule = "must be the upstream of a route or of a [[channels.proxy]]";
             return Err(Refusal::new(key, &Value::from(upstream.name.as_str()), rule));
         }
     }

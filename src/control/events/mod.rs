@@ -27,6 +27,7 @@ mod settings;
 use std::sync::Arc;
 
 pub use backend::EventBackends;
+pub(in crate::control) use servers::Servers;
 pub use settings::{EventBackendSettings, EventRequests, GripSigner, new_event_requests};
 
 use super::tasks::Job;

@@ -15,7 +15,7 @@ use crate::timer::Millis;
 use crate::upstream::{self, Pick, ServerSet, Upstream, UpstreamTls};
 
 /// Connections to the servers of an upstream, of one run of the control thread.
-pub(super) struct Servers {
+pub(in crate::control) struct Servers {
     tasks: Tasks,
     connections: Mutex<HashMap<String, Connected>>,
 }
@@ -29,22 +29,22 @@ struct Connected {
 
 /// Why a request has no reply.
 #[derive(Clone, Debug)]
-pub(super) struct Unanswered {
+pub(in crate::control) struct Unanswered {
     /// Whether a server may have got it.
-    pub(super) may_be_told: bool,
+    pub(in crate::control) may_be_told: bool,
     /// Whether no server was there to be asked, or none in time.
-    pub(super) is_late: bool,
-    pub(super) why: String,
+    pub(in crate::control) is_late: bool,
+    pub(in crate::control) why: String,
 }
 
 impl Servers {
-    pub(super) fn new(tasks: &Tasks) -> Self {
+    pub(in crate::control) fn new(tasks: &Tasks) -> Self {
         Self { tasks: tasks.clone(), connections: Mutex::default() }
     }
 
     /// Sends a request to a server of the upstream, and to up to two others if it has reached none.
     /// `key` tells clients apart where the balance goes by that.
-    pub(super) async fn send(
+    pub(in crate::control) async fn send(
         &self,
         upstream: &Upstream,
         request: &Request<Full<Bytes>>,

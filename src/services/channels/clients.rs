@@ -123,13 +123,6 @@ impl Client {
         }
         Some(subscription)
     }
-
-    /// The first date at which a credential of it expires.
-    pub(super) fn expires_at(&self) -> Option<WallTime> {
-        let rare = self.rare.as_ref()?;
-        let subscriptions = rare.subscriptions.iter().filter_map(|(_, own)| own.expires_at);
-        subscriptions.chain(rare.expires_at).min()
-    }
 }
 
 /// The connections of a loop.

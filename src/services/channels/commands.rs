@@ -61,19 +61,45 @@ impl Channels {
                 Phase::New | Phase::Connected | Phase::Refused => {}
             }
             effects.charge_work(COMMAND_WORK);
-            let result = match command {
-                Ok(Command { id, method }) => self
-                    .on_command(peer, phase, id, method, effects)
-                    .map_err(|failure| (id, failure)),
-                Err(_) => Err((0, Disconnect::BadRequest.into())),
-            };
-            match result {
-                Ok(()) => {}
-                Err((id, Failure::Error(code))) => {
-                    reply(peer, self.encoder.error(id, code), effects);
+            match command {
+                Ok(command) if self.dialogs.are_idle() => {
+                    self.do_command(peer, phase, command, effects);
                 }
-                Err((_, Failure::Disconnect(why))) => self.disconnect(peer, why, effects),
+                Ok(command) => match self.hold_command(peer, command, effects) {
+                    Ok(Some(command)) => self.do_command(peer, phase, command, effects),
+                    Ok(None) => {}
+                    Err((id, failure)) => self.fail(peer, id, Err(failure), effects),
+                },
+                Err(_) => self.disconnect(peer, Disconnect::BadRequest, effects),
             }
+        }
+    }
+
+    /// Does what a command asks for, or tells the client why not.
+    pub(super) fn do_command(
+        &mut self,
+        peer: Peer,
+        phase: Phase,
+        command: Command<'_>,
+        effects: &mut Effects<'_>,
+    ) {
+        let Command { id, method } = command;
+        let result = self.on_command(peer, phase, id, method, effects);
+        self.fail(peer, id, result, effects);
+    }
+
+    /// Tells a client why its command is not done.
+    pub(super) fn fail(
+        &mut self,
+        peer: Peer,
+        id: u32,
+        result: Result<(), Failure>,
+        effects: &mut Effects<'_>,
+    ) {
+        match result {
+            Ok(()) => {}
+            Err(Failure::Error(code)) => reply(peer, self.encoder.error(id, code), effects),
+            Err(Failure::Disconnect(why)) => self.disconnect(peer, why, effects),
         }
     }
 
@@ -118,8 +144,7 @@ impl Channels {
             }
             Method::History(own) => self.history(peer, id, &own, effects),
             Method::Send => Err(Disconnect::NotAvailable.into()),
-            // Backends that answer calls are not configured here yet.
-            Method::Rpc(_) => Err(ErrorCode::NotAvailable.into()),
+            Method::Rpc(own) => self.call(peer, id, &own, effects),
             Method::Refresh(token) => self.refresh(peer, id, &token, effects),
             Method::SubRefresh(channel, token) => {
                 self.refresh_subscription(peer, id, (&channel, &token), effects)
@@ -153,6 +178,10 @@ impl Channels {
         effects: &mut Effects<'_>,
     ) -> Result<(), Failure> {
         let (name, namespace) = self.namespace_of(&own.channel)?;
+        let proxy = self.settings.proxies.of_namespace(&namespace.name, |own| &own.publish);
+        if let Some(proxy) = proxy.cloned() {
+            return self.ask_to_publish(peer, (id, proxy), own, effects);
+        }
         self.check(peer, &name, namespace.publish)?;
         let Some(data) = own.data.as_deref() else { return Err(ErrorCode::BadRequest.into()) };
         let client = self.clients.get_mut(peer.key).filter(|_| namespace.publish_rate.is_some());
@@ -204,7 +233,9 @@ impl Channels {
     ) -> Result<(), Failure> {
         let Some(client) = self.clients.get(peer.key) else { return Ok(()) };
         let can_refresh = client.rare.as_ref().is_some_and(|own| own.expires_at.is_some());
-        if token.is_empty() || !can_refresh {
+        // Where a backend is asked, no client renews.
+        let is_asked = self.settings.proxies.refresh.is_some();
+        if token.is_empty() || !can_refresh || is_asked {
             return Err(Disconnect::BadRequest.into());
         }
         let found = connection_token(self.settings.tokens.as_ref(), peer, token, effects);
@@ -293,7 +324,7 @@ impl Channels {
     }
 
     /// The channel, as the connection knows it if it is a member.
-    fn channel(
+    pub(super) fn channel(
         &self,
         peer: Peer,
         name: &ChannelName<'_>,

@@ -8,7 +8,7 @@ use super::connecting::{Connecting, Gained, HeldFrame, HeldFrames};
 use super::service::{Channels, reply};
 use super::subscribe::Joining;
 use super::to_home::{ChannelAction, Gathered, LeaveReply, ToHome, Told};
-use super::tokens::{connection_token, ttl};
+use super::tokens::connection_token;
 use crate::centrifugo::{
     Connect, Connected, Disconnect, ErrorCode, OwnSubscription, Reply, ServerSubscription,
     SubscriptionOptions, Ttl,
@@ -38,6 +38,9 @@ impl Channels {
         if phase != Phase::New {
             return Err(Disconnect::BadRequest.into());
         }
+        if own.token.is_empty() && self.settings.proxies.connect.is_some() {
+            return self.ask_to_connect(peer, id, own, effects);
+        }
         let granted = match own.token.is_empty() {
             true => self.connect_without_token(peer)?,
             false => self.connect_with_token(peer, &own.token, effects)?,
@@ -46,7 +49,7 @@ impl Channels {
     }
 
     /// The user that the upgrade has proven, or none where that is allowed.
-    fn connect_without_token(&self, peer: Peer) -> Result<Granted, Failure> {
+    pub(super) fn connect_without_token(&self, peer: Peer) -> Result<Granted, Failure> {
         let Some(client) = self.clients.get(peer.key) else { return Ok(Granted::default()) };
         match client.user.is_empty() && !self.settings.allow_anonymous {
             true => Err(Disconnect::BadRequest.into()),
@@ -72,6 +75,7 @@ impl Channels {
         if found.user.is_empty() && self.settings.disallow_anonymous_tokens {
             return Err(Disconnect::PermissionDenied.into());
         }
+        self.keep_meta(peer, found.meta);
         let Some(client) = self.clients.get_mut(peer.key) else { return Ok(Granted::default()) };
         client.user = Arc::from(found.user);
         // What the upgrade says of another user does not hold for this one.
@@ -82,12 +86,12 @@ impl Channels {
             let rare = client.rare();
             (rare.info, rare.expires_at, rare.granted) = (found.info, found.expires_at, names);
         }
-        let ttl = ttl(found.expires_at, effects.wall_now());
+        let ttl = self.connection_ttl(found.expires_at, effects.wall_now());
         Ok(Granted { ttl, data: None, subscriptions: found.subscriptions })
     }
 
     /// A client may send no other command, and goes soon.
-    fn refuse_client(&mut self, peer: Peer, effects: &Effects<'_>) {
+    pub(super) fn refuse_client(&mut self, peer: Peer, effects: &Effects<'_>) {
         let Some(client) = self.clients.get_mut(peer.key) else { return };
         client.phase = Phase::Refused;
         client.next = effects.now().tick().after_ms(REFUSED_MS);
@@ -255,7 +259,7 @@ impl Channels {
     }
 
     /// Does what a client has asked for while it was being connected.
-    fn release_held(&mut self, peer: Peer, held: HeldFrames, effects: &mut Effects<'_>) {
+    pub(super) fn release_held(&mut self, peer: Peer, held: HeldFrames, effects: &mut Effects<'_>) {
         if held.bytes() > 0 {
             effects.discharge(held.bytes());
         }

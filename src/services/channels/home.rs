@@ -12,7 +12,8 @@ use super::channel_ref::ChannelRef;
 use super::occupancy::Occupancy;
 use super::settings::{ChannelsLimits, ChannelsSettings};
 use super::to_home::{
-    ChannelAction, Gathered, HistoryQuestion, LeaveReply, Refused, Subscribe, ToHome, Told,
+    ChannelAction, Gathered, HistoryQuestion, LeaveReply, ProxiedPublication, Refused, Subscribe,
+    ToHome, Told,
 };
 use crate::centrifugo::{Disconnect, Encoder, ErrorCode, HistoryPage, Reply, Subscribed};
 use crate::channels::{
@@ -159,6 +160,18 @@ impl Home {
                     publication: &publication,
                     idempotency_key: None,
                     skips_history: false,
+                };
+                let context = Context::Publish(Asker::Client(peer, id));
+                self.engine.publish(request, context, effects.now(), &mut self.events);
+            }
+            ChannelAction::PublishAs(id, own) => {
+                let ProxiedPublication { publication, idempotency_key, skips_history } = *own;
+                let request = PublishRequest {
+                    channel: &channel.name,
+                    namespace: &channel.namespace,
+                    publication: &publication,
+                    idempotency_key: idempotency_key.as_deref(),
+                    skips_history,
                 };
                 let context = Context::Publish(Asker::Client(peer, id));
                 self.engine.publish(request, context, effects.now(), &mut self.events);

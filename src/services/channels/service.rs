@@ -7,20 +7,22 @@ use std::sync::Arc;
 
 use super::client_ids::ClientIds;
 use super::clients::{Clients, Phase};
+use super::dialogs::Dialogs;
 use super::home::Home;
 use super::settings::ChannelsSettings;
 use super::to_home::{ChannelAction, Forwarded, Gathered, LeaveReply, Refused, ToHome};
 use crate::centrifugo::{Disconnect, Encoder};
 use crate::channels::ClientId;
 use crate::effects::INFO_BYTES_MAX;
+use crate::events::EventHead;
 use crate::events::publish::ChannelItem;
-use crate::http::Rejection;
+use crate::http::{ClientFacts, ForwardRules, Rejection};
 use crate::inspect::{ChannelAnswer, ChannelQuestion};
 use crate::key::ConnKey;
 use crate::mail::Reply;
 use crate::services::{
-    Accept, Admission, CloseReason, ConnectRequest, Description, Effects, LoopSite, Message, Peer,
-    Service, ServiceMessage,
+    Accept, Admission, ClientHeaders, CloseReason, ConnectRequest, Description, Effects, LoopSite,
+    Message, Peer, ProxyAnswer, Service, ServiceMessage, ServiceSender,
 };
 use crate::timer::Millis;
 use crate::ws::{CloseCode, MessageKind};
@@ -34,6 +36,10 @@ pub struct Channels {
     ids: ClientIds,
     /// What the upgrade has proven of connections that are not open yet.
     arriving: HashMap<ConnKey, Proven>,
+    /// What backends are asked about connections.
+    pub(super) dialogs: Dialogs,
+    /// By what they answer; `None` before the start.
+    pub(super) sender: Option<ServiceSender>,
     pub(super) home: Home,
     pub(super) encoder: Encoder,
     /// Whether another process goes on, so that each client that asks for something is sent there.
@@ -45,6 +51,8 @@ pub struct Channels {
 pub(super) struct Proven {
     user: Arc<str>,
     info: Option<Arc<[u8]>>,
+    /// What backends are told of its request.
+    headers: Option<Arc<ClientHeaders>>,
 }
 
 impl Channels {
@@ -57,6 +65,8 @@ impl Channels {
             clients: Clients::new(Millis(0)),
             ids: ClientIds::default(),
             arriving: HashMap::new(),
+            dialogs: Dialogs::default(),
+            sender: None,
             encoder: Encoder::default(),
             is_leaving: false,
             settings,
@@ -121,17 +131,47 @@ impl Channels {
     }
 }
 
+impl Channels {
+    /// What backends are told of a client's request with each question.
+    fn headers_of(&self, connect: &ConnectRequest<'_>) -> Option<Arc<ClientHeaders>> {
+        let names = &self.settings.proxies.headers;
+        let request = connect.request().filter(|_| !names.is_empty())?;
+        let client = ClientFacts {
+            address: connect.address().map(|address| address.ip().to_canonical()),
+            is_tls: connect.is_tls(),
+            proxy: connect.proxy(),
+            user: connect.identity().map(|identity| &**identity.user()),
+        };
+        let head = EventHead::new(request.head(), b"/", &ForwardRules::default(), &client);
+        let headers = ClientHeaders::of(&head, names);
+        (!headers.is_empty()).then(|| Arc::new(headers))
+    }
+}
+
 impl Service for Channels {
+    fn on_start(&mut self, service_sender: ServiceSender) {
+        self.sender = Some(service_sender);
+    }
+
+    fn wants_addresses(&self) -> bool {
+        self.settings.proxies.tells_address()
+    }
+
     fn admit(
         &mut self,
         connect: &ConnectRequest<'_>,
         peer: Peer,
         _: &mut Effects<'_>,
     ) -> Result<Admission, Rejection> {
+        let headers = self.headers_of(connect);
         if let Some(identity) = connect.identity() {
             let info = identity.info().filter(|own| own.len() <= INFO_BYTES_MAX);
             let info = info.map(|own| own.as_bytes().into());
-            self.arriving.insert(peer.key, Proven { user: Arc::clone(identity.user()), info });
+            let user = Arc::clone(identity.user());
+            self.arriving.insert(peer.key, Proven { user, info, headers });
+        } else if headers.is_some() {
+            let proven = Proven { user: Arc::from(""), info: None, headers };
+            self.arriving.insert(peer.key, proven);
         }
         Ok(Admission::Now(Accept::default()))
     }
@@ -145,7 +185,12 @@ impl Service for Channels {
         let id = self.ids.next();
         let next = effects.now().tick().after_ms(self.settings.times.stale_ms);
         let (user, info) = match proven {
-            Some(Proven { user, info }) => (user, info),
+            Some(Proven { user, info, headers }) => {
+                if headers.is_some() {
+                    self.dialogs.entry(peer.key).headers = headers;
+                }
+                (user, info)
+            }
             // Without an allocation.
             None => (Arc::default(), None),
         };
@@ -164,6 +209,7 @@ impl Service for Channels {
 
     fn on_close(&mut self, peer: Peer, reason: CloseReason, effects: &mut Effects<'_>) {
         log::debug!(connection:% = peer; "channels: left: {reason}");
+        self.give_up_questions(peer, effects);
         let Some(client) = self.clients.remove(peer.key) else { return };
         let connecting = client.rare.as_ref().and_then(|rare| rare.connecting.as_ref());
         if let Some(held) = connecting.map(|own| own.held.bytes()).filter(|bytes| *bytes > 0) {
@@ -223,6 +269,10 @@ impl Service for Channels {
     fn on_service_message(&mut self, _: u16, message: ServiceMessage, effects: &mut Effects<'_>) {
         let message = match message.downcast::<ToHome>() {
             Ok(message) => return self.home.on_action(*message, effects),
+            Err(message) => message,
+        };
+        let message = match message.downcast::<ProxyAnswer>() {
+            Ok(answer) => return self.on_answer(*answer, effects),
             Err(message) => message,
         };
         let message = match message.downcast::<Refused>() {

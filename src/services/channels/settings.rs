@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::occupancy::OccupancySettings;
+use super::proxies::ChannelProxies;
 use crate::channels::{MemoryLimits, Namespaces};
 use crate::services::IdentityCheck;
 
@@ -16,6 +17,8 @@ pub struct ChannelsSettings {
     pub tokens: Option<Arc<dyn IdentityCheck>>,
     /// What checks the tokens of subscriptions; `None` to take none.
     pub subscription_tokens: Option<Arc<dyn IdentityCheck>>,
+    /// Which backends are asked about connections.
+    pub proxies: ChannelProxies,
     /// Whether a client may connect without a user.
     pub allow_anonymous: bool,
     /// Whether a token must name a user.
@@ -38,6 +41,8 @@ pub struct ChannelsLimits {
     pub channels_max: usize,
     /// Channels of one connection.
     pub connection_channels_max: usize,
+    /// Commands of one connection about which backends are asked, or that wait behind such.
+    pub connection_waiting_max: usize,
     /// Channels of which something is kept, and bytes of that, on all loops.
     pub history: MemoryLimits,
 }
@@ -60,6 +65,7 @@ impl Default for ChannelsLimits {
         Self {
             channels_max: 100_000,
             connection_channels_max: 128,
+            connection_waiting_max: 256,
             history: MemoryLimits { streams_max: 100_000, bytes_max: 64 << 20 },
         }
     }

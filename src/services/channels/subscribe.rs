@@ -9,7 +9,7 @@ use super::to_home::{ChannelAction, Subscribe, ToHome, Told};
 use super::tokens::{subscription_token, ttl};
 use crate::centrifugo::{Disconnect, ErrorCode, SubscribeRequest, SubscriptionOptions};
 use crate::channels::{ChannelName, Namespace};
-use crate::services::{Effects, Peer};
+use crate::services::{Effects, Peer, SharedChannelProxy};
 
 impl From<&SubscriptionOptions> for RareSubscription {
     fn from(options: &SubscriptionOptions) -> Self {
@@ -62,9 +62,46 @@ impl Channels {
             return Err(ErrorCode::LimitExceeded.into());
         }
         check_format(own)?;
+        if let Some(proxy) = self.subscribe_proxy(&name, &namespace, &own.token) {
+            return self.ask_to_subscribe(peer, (id, proxy), own, effects);
+        }
         let options = self.permission(peer, &name, &namespace, &own.token, effects)?;
+        self.subscribe_with(peer, id, own, &options, effects)
+    }
+
+    /// What decides whether a client may subscribe, where neither its token nor the name of the channel does.
+    fn subscribe_proxy(
+        &self,
+        name: &ChannelName<'_>,
+        namespace: &Namespace,
+        token: &str,
+    ) -> Option<SharedChannelProxy> {
+        let is_by_users = name.is_user_limited() && namespace.allow_user_limited_channels;
+        let proxies = &self.settings.proxies;
+        let proxy = proxies.of_namespace(&namespace.name, |own| &own.subscribe)?;
+        let is_asked = token.is_empty() && !name.is_private() && !is_by_users;
+        is_asked.then(|| Arc::clone(proxy))
+    }
+
+    /// Makes a client a member that may be one, unless it has become one in another way meanwhile.
+    pub(super) fn subscribe_with(
+        &mut self,
+        peer: Peer,
+        id: u32,
+        own: &SubscribeRequest<'_>,
+        options: &SubscriptionOptions,
+        effects: &mut Effects<'_>,
+    ) -> Result<(), Failure> {
+        let (name, namespace) = self.namespace_of(&own.channel)?;
+        let Some(client) = self.clients.get(peer.key) else { return Ok(()) };
+        if client.subscription(name.as_str()).is_some() {
+            return Err(ErrorCode::AlreadySubscribed.into());
+        }
+        if client.subscriptions.len() >= self.settings.limits.connection_channels_max {
+            return Err(ErrorCode::LimitExceeded.into());
+        }
         let joining = Joining {
-            options: &options,
+            options,
             told: Told::Reply(id),
             recover: own.recover.then_some((own.offset, &*own.epoch)),
             wishes: Wishes {
@@ -145,7 +182,9 @@ impl Channels {
         let info = if is_told_of { self.client_info(peer, name.as_str()) } else { None };
         let recover = recover.filter(|_| is_recoverable);
         // Nothing renews the credential of what the server has made.
-        let expires_at = options.expires_at.filter(|_| !is_own);
+        let proxies = &self.settings.proxies;
+        let renews = proxies.of_namespace(&base.name, |own| &own.sub_refresh).is_none() && !is_own;
+        let expires_at = options.expires_at.filter(|_| renews);
         let hears = namespace.force_push_join_leave || wishes.join_leave;
         let subscribe = Subscribe {
             told,

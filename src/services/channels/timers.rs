@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use super::clients::{Client, Phase};
 use super::commands::Failure;
+use super::dialogs::AskedFor;
 use super::service::Channels;
 use super::to_home::LeaveReply;
 use crate::centrifugo::{Disconnect, Unsubscribed};
-use crate::services::{Effects, Peer};
+use crate::services::{Effects, Peer, SharedChannelProxy};
 use crate::timer::{Tick, WallTime};
 use crate::ws::{EncodedFrame, MessageKind};
 
@@ -35,11 +36,38 @@ impl Channels {
     }
 
     fn due(&self, client: &Client, effects: &Effects<'_>) -> Tick {
-        let Some(WallTime(date)) = client.expires_at() else { return client.next };
-        let end = date.saturating_add(self.settings.times.expired_close_ms);
+        let Some(end) = self.first_end(client) else { return client.next };
         // The clock on the wall may be set meanwhile, so this is only when to look again.
         let ms = end.saturating_sub(effects.wall_now().0).min(LOOK_MS_MAX);
         client.next.min(effects.now().tick().after_ms(ms))
+    }
+
+    /// The date at which something is to be done about a credential of a connection, in milliseconds.
+    fn first_end(&self, client: &Client) -> Option<u64> {
+        let rare = client.rare.as_ref()?;
+        let peer = Peer { loop_index: self.site.index, key: client.key };
+        let late_ms = self.settings.times.expired_close_ms;
+        let end = |date: WallTime, is_renewed: bool, asked: &AskedFor| match is_renewed {
+            // Its answer comes without a timer.
+            true if self.is_asked(peer, asked) => None,
+            true => Some(date.0),
+            false => Some(date.0.saturating_add(late_ms)),
+        };
+        let own = rare.expires_at.and_then(|date| {
+            end(date, self.settings.proxies.refresh.is_some(), &AskedFor::Refresh)
+        });
+        let subscriptions = rare.subscriptions.iter().filter_map(|(serial, own)| {
+            let is_renewed = self.sub_refresh_proxy(client, *serial).is_some();
+            end(own.expires_at?, is_renewed, &AskedFor::SubRefresh(*serial))
+        });
+        own.into_iter().chain(subscriptions).min()
+    }
+
+    /// What is asked whether a subscription lasts longer.
+    fn sub_refresh_proxy(&self, client: &Client, serial: u16) -> Option<&SharedChannelProxy> {
+        let own = client.subscriptions.iter().find(|own| own.serial == serial)?;
+        let namespace = &own.channel.namespace.name;
+        self.settings.proxies.of_namespace(namespace, |own| &own.sub_refresh)
     }
 
     /// Does what is due by now.
@@ -99,25 +127,35 @@ impl Channels {
         let Some(client) = self.clients.get(peer.key) else { return };
         let now = effects.wall_now().0;
         let late_ms = self.settings.times.expired_close_ms;
-        let is_over = |date: Option<WallTime>| date.is_some_and(|own| own.0 + late_ms <= now);
+        let is_over = |date: Option<WallTime>, is_renewed: bool| {
+            let late_ms = if is_renewed { 0 } else { late_ms };
+            date.is_some_and(|own| own.0.saturating_add(late_ms) <= now)
+        };
         let Some(rare) = client.rare.as_ref().filter(|_| client.phase == Phase::Connected) else {
             return;
         };
-        if is_over(rare.expires_at) {
+        let is_renewed = self.settings.proxies.refresh.is_some();
+        let is_expired = is_over(rare.expires_at, is_renewed);
+        if is_expired && !is_renewed {
             return self.disconnect(peer, Disconnect::Expired, effects);
         }
-        let over: Vec<u16> = rare
-            .subscriptions
-            .iter()
-            .filter(|(_, own)| is_over(own.expires_at))
-            .map(|(serial, _)| *serial)
-            .collect();
-        for serial in over {
-            self.end_subscription(peer, serial, effects);
+        let over = rare.subscriptions.iter().filter_map(|(serial, own)| {
+            let proxy = self.sub_refresh_proxy(client, *serial);
+            is_over(own.expires_at, proxy.is_some()).then(|| (*serial, proxy.cloned()))
+        });
+        let over: Vec<(u16, Option<SharedChannelProxy>)> = over.collect();
+        if is_expired {
+            self.ask_to_stay(peer, effects);
+        }
+        for (serial, proxy) in over {
+            match proxy {
+                Some(proxy) => self.ask_to_stay_in(peer, (serial, proxy), effects),
+                None => self.end_subscription(peer, serial, effects),
+            }
         }
     }
 
-    fn end_subscription(&mut self, peer: Peer, serial: u16, effects: &mut Effects<'_>) {
+    pub(super) fn end_subscription(&mut self, peer: Peer, serial: u16, effects: &mut Effects<'_>) {
         let Some(client) = self.clients.get(peer.key) else { return };
         let own = client.subscriptions.iter().find(|own| own.serial == serial);
         let Some(own) = own.cloned() else { return };

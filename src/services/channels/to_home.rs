@@ -30,12 +30,24 @@ pub(super) enum ChannelAction {
     Leave(LeaveReply),
     /// Publishes, in the command with this ID.
     Publish(u32, Publication),
+    /// As above, as a backend has it that was asked.
+    PublishAs(u32, Box<ProxiedPublication>),
     /// Asks who is there, in the command with this ID.
     Presence(u32),
     /// Asks how many are there, in the command with this ID.
     PresenceStats(u32),
     /// Reads the history, in the command with this ID.
     History(u32, HistoryQuestion),
+}
+
+/// What a client publishes as a backend has it.
+#[derive(Debug)]
+pub(super) struct ProxiedPublication {
+    pub(super) publication: Publication,
+    /// With the same key it is published once.
+    pub(super) idempotency_key: Option<Box<str>>,
+    /// Whether it is not kept.
+    pub(super) skips_history: bool,
 }
 
 /// What is to be known of one who becomes a member.
@@ -126,6 +138,9 @@ impl ToHome {
                 size_of::<Subscribe>() + info + own.data.as_ref().map_or(0, |own| own.len())
             }
             ChannelAction::Publish(_, publication) => publication.held_bytes(),
+            ChannelAction::PublishAs(_, own) => {
+                size_of::<ProxiedPublication>() + own.publication.held_bytes()
+            }
             ChannelAction::Confirm
             | ChannelAction::Leave(_)
             | ChannelAction::Presence(_)

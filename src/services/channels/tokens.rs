@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::centrifugo::{
-    Disconnect, ErrorCode, ServerSubscription, SubscriptionOptions, Ttl, info_of_claims,
-    server_subscriptions,
+    Disconnect, ErrorCode, PROXY_INFO_BYTES_MAX, ServerSubscription, SubscriptionOptions, Ttl,
+    info_of_claims, server_subscriptions,
 };
 use crate::jwt::{Claims, TokenError, numeric_date};
 use crate::services::{Effects, IdentityCheck, Peer};
@@ -22,6 +22,8 @@ pub(super) struct ConnectionToken {
     pub(super) expires_at: Option<WallTime>,
     /// Channels to which the connection is subscribed, by their names.
     pub(super) subscriptions: Vec<ServerSubscription>,
+    /// What backends are told of the connection, as JSON.
+    pub(super) meta: Option<Arc<[u8]>>,
 }
 
 /// Why a token does not hold.
@@ -72,7 +74,8 @@ pub(super) fn connection_token(
     }
     let expires_at = expiry(&claims)?;
     let subscriptions = server_subscriptions(&claims.all).map_err(|_| BadToken::Invalid)?;
-    Ok(ConnectionToken { info: info(&claims)?, user: claims.user, expires_at, subscriptions })
+    let (info, meta) = (info(&claims)?, meta(&claims)?);
+    Ok(ConnectionToken { info, user: claims.user, expires_at, subscriptions, meta })
 }
 
 /// Reads the token for a channel, and whether it is for this connection.
@@ -133,6 +136,15 @@ fn expiry(claims: &Claims) -> Result<Option<WallTime>, BadToken> {
 
 fn info(claims: &Claims) -> Result<Option<Arc<[u8]>>, BadToken> {
     info_of_claims(&claims.all).map_err(|_| BadToken::Invalid)
+}
+
+fn meta(claims: &Claims) -> Result<Option<Arc<[u8]>>, BadToken> {
+    let Some(value) = claims.all.get("meta").filter(|own| !own.is_null()) else { return Ok(None) };
+    let text = value.to_string();
+    if text.len() > PROXY_INFO_BYTES_MAX {
+        return Err(BadToken::Invalid);
+    }
+    Ok(Some(text.into_bytes().into()))
 }
 
 /// Seconds from now to a date, at least 1; 0 without a date.

@@ -4,6 +4,7 @@ mod backend;
 mod commands;
 mod handover;
 mod occupancy;
+mod proxies;
 mod published;
 mod race;
 mod server_side;
