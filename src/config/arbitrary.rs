@@ -15,13 +15,13 @@ use super::setting::Setting;
 use super::surroundings::Surroundings;
 use super::{
     AcmeOptions, AddressOptions, AdminAddress, AdminOptions, ApiOptions, CertificateFiles,
-    ChannelsOptions, ClientCertificates, Config, CookieOptions, EventsOptions, ForwardOptions,
-    ForwardedHeader, HeaderOptions, HeaderPolicy, HealthChoice, Hosts, Identity, IdentityKind,
-    Limits, Listener, ListenerKind, LogOptions, NameKind, NamespaceOptions, OverloadOptions,
-    PlaceKind, ProcessOptions, ProxyOptions, QueryOptions, Redirect, RedisOptions, RelayOptions,
-    RoomOptions, Route, RouteService, RpcOptions, Rule, Secret, ServerUrl, ServiceKind, SlowPolicy,
-    SocketOptions, Timeouts, TlsOptions, Token, TokenPlace, Turn, UpstreamOptions,
-    WebSocketOptions, WebhookOptions,
+    ChannelsOptions, ChatOptions, ClientCertificates, Config, CookieOptions, EventsOptions,
+    ForwardOptions, ForwardedHeader, HeaderOptions, HeaderPolicy, HealthChoice, Hosts, Identity,
+    IdentityKind, Limits, Listener, ListenerKind, LogOptions, NameKind, NamespaceOptions,
+    OverloadOptions, PlaceKind, ProcessOptions, ProxyOptions, QueryOptions, Redirect, RedisOptions,
+    RelayOptions, RoomOptions, Route, RouteService, RpcOptions, Rule, Secret, ServerUrl,
+    ServiceKind, SlowPolicy, SocketOptions, Timeouts, TlsOptions, Token, TokenPlace, Turn,
+    UpstreamOptions, WebSocketOptions, WebhookOptions,
 };
 use crate::upstream::Balance;
 
@@ -108,6 +108,13 @@ fn agree_on_channels(config: &mut Config) {
         websocket.slow_policy = SlowPolicy::Disconnect;
         if !std::mem::take(&mut is_first) {
             route.service = RouteService::Echo { websocket: websocket.clone() };
+        }
+    }
+    // A chat needs channels, and there is one.
+    let mut has_no_chat = !is_first;
+    for route in &mut config.routes {
+        if route.service.chat().is_some() && !std::mem::take(&mut has_no_chat) {
+            route.service = RouteService::Page;
         }
     }
     for (number, namespace) in config.namespaces.iter_mut().enumerate() {
@@ -398,16 +405,22 @@ fn route(path: String) -> impl Strategy<Value = Route> {
         WebSocketOptions::arbitrary().prop_map(without_idle),
         PublishOptions::arbitrary(),
         (RelayOptions::arbitrary(), ForwardOptions::arbitrary(), EventsOptions::arbitrary()),
-        RoomOptions::arbitrary(),
+        (RoomOptions::arbitrary(), ChatOptions::arbitrary()),
     );
     let hosts = <Vec<String> as Setting>::arbitrary(Rule::RouteHosts);
     (ServiceKind::arbitrary(Rule::Boolean), options, any::<bool>(), hosts).prop_map(
-        move |(kind, (websocket, publish, (relay, forward, events), room), names_room, hosts)| {
+        move |(
+            kind,
+            (websocket, publish, (relay, forward, events), (room, chat)),
+            names_room,
+            hosts,
+        )| {
             let order = publish.order;
             let mut path = path.clone();
             let service = match kind {
                 ServiceKind::Broadcast => RouteService::Broadcast { websocket, order },
                 ServiceKind::Channels => RouteService::Channels { websocket },
+                ServiceKind::Chat => RouteService::Chat { chat },
                 ServiceKind::Echo => RouteService::Echo { websocket },
                 ServiceKind::Events => {
                     RouteService::Events { websocket, forward, events: Box::new(events) }

@@ -96,8 +96,8 @@ pub use resolved::{
     Adjustment, MachineLimits, ResolvedConfig, ResolvedLimits, ResolvedRoute, ResolvedWebSocket,
 };
 pub use route::{
-    EventsDialect, EventsOptions, ForwardOptions, NameKind, Origins, PingChoice, RelayMode,
-    RelayOptions, RoomOptions, Route, RouteService, ServiceKind, WebSocketOptions,
+    ChatOptions, EventsDialect, EventsOptions, ForwardOptions, NameKind, Origins, PingChoice,
+    RelayMode, RelayOptions, RoomOptions, Route, RouteService, ServiceKind, WebSocketOptions,
 };
 pub use rule::Rule;
 pub use secret::{Secret, Secrets, ServerUrl};
@@ -211,7 +211,9 @@ mod tests {
                 "/",
                 "/ws",
                 "/chatroom/ws/:name/:token",
+                "/connection/websocket",
                 "/",
+                "/rooms",
                 "/chatroom"
             ]
         );

@@ -456,6 +456,7 @@ fn resolved_websocket(
         RouteService::Room { .. } => vec![CHAT_SUBPROTOCOL.to_owned()],
         RouteService::Broadcast { .. }
         | RouteService::Channels { .. }
+        | RouteService::Chat { .. }
         | RouteService::Echo { .. }
         | RouteService::Events { .. }
         | RouteService::Hall

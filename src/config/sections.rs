@@ -18,8 +18,8 @@ use super::log::LogOptions;
 use super::overload::OverloadOptions;
 use super::process::ProcessOptions;
 use super::route::{
-    EventsOptions, ForwardOptions, PublishOptions, RelayOptions, RoomOptions, RouteKeys,
-    WebSocketOptions,
+    ChatOptions, EventsOptions, ForwardOptions, PublishOptions, RelayOptions, RoomOptions,
+    RouteKeys, WebSocketOptions,
 };
 use super::socket::SocketOptions;
 use super::timeouts::Timeouts;
@@ -83,6 +83,7 @@ pub const SECTIONS: &[Section] = &[
                     "relay",
                     "room",
                 ]),
+                of::<ChatOptions>(&["chat"]),
                 of::<PublishOptions>(&["broadcast", "room"]),
                 of::<ForwardOptions>(&["events", "relay"]),
                 of::<EventsOptions>(&["events"]),

@@ -87,7 +87,8 @@ impl ResolvedConfig {
             RouteService::Broadcast { .. }
             | RouteService::Channels { .. }
             | RouteService::Room { .. } => true,
-            RouteService::Echo { .. }
+            RouteService::Chat { .. }
+            | RouteService::Echo { .. }
             | RouteService::Events { .. }
             | RouteService::Hall
             | RouteService::Page

@@ -13,6 +13,8 @@ pub struct HeaderValue(Cow<'static, str>);
 impl HeaderValue {
     /// The content type of bytes of no further kind.
     pub const BYTES: Self = Self(Cow::Borrowed("application/octet-stream"));
+    /// The content type of JSON.
+    pub const JSON: Self = Self(Cow::Borrowed("application/json"));
     /// The content type of an HTML page.
     pub const HTML: Self = Self(Cow::Borrowed("text/html; charset=utf-8"));
     /// A challenge for credentials that no scheme of HTTP names (RFC 9110 section 11.6.1), such as cookies.

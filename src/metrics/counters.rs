@@ -120,6 +120,8 @@ counters! {
     refused_identity,
     /// Requests refused because their credential could not be checked.
     refused_identity_unchecked,
+    /// Requests refused because their user connects too often.
+    refused_user_rate,
     /// Clients of line listeners refused because they began with HTTP.
     refused_http,
     /// Connections refused because they began with HTTP/2.

@@ -6,21 +6,22 @@ use std::sync::Arc;
 use crate::centrifugo::Disconnect;
 use crate::channels::Namespaces;
 use crate::config::{
-    self, EventsOptions, ForwardOptions, Identity, IdentityKind, NameKind, NamespaceOptions,
-    Origins, PingChoice, PlaceKind, ResolvedConfig, ResolvedRoute, ResolvedWebSocket, RoomOptions,
-    RouteService, TokenPlace, UpstreamOptions,
+    self, ChatOptions, EventsOptions, ForwardOptions, Identity, IdentityKind, NameKind,
+    NamespaceOptions, Origins, PingChoice, PlaceKind, ResolvedConfig, ResolvedRoute,
+    ResolvedWebSocket, RoomOptions, RouteService, ServiceKind, TokenPlace, UpstreamOptions,
 };
 use crate::http::{ForwardRules, HeaderValue, OriginRule, SetHeader, Subprotocol};
 use crate::services::channels::{
     self, Channels, ChannelsSettings, NamespaceProxies, OccupancySettings,
 };
+use crate::services::chat::{ChatIdentity, ChatPage, ChatSessions, SessionKey, chat_namespaces};
 use crate::services::identity::{
     CertificateIdentity, NoIdentity, StatedIdentity, StatedIn, TokenIdentity, TokenIn, Tokens,
 };
 use crate::services::room::{IdentityRights, LineFormat, NameSource, Room, RoomSettings};
 use crate::services::{
     BalanceBy, Broadcast, BuiltInPage, Echo, Events, EventsSettings, Handler, Identities,
-    IdentityCheck, LoopSite, NoEventBackend, Order, Relay, RelayMode, RelaySettings, Route,
+    IdentityCheck, LoopSite, NoEventBackend, Order, Page, Relay, RelayMode, RelaySettings, Route,
     RouteId, RouteOptions, Service, SharedChannelProxy, SharedEventBackend, SharedRouteObserver,
 };
 use crate::upstream::{ServerSet, Upstream};
@@ -58,6 +59,7 @@ pub fn built_in_routes(
         .iter()
         .map(|identity| (identity.name.clone(), check_of(identity, checks)))
         .collect();
+    let chat = settings.routes.iter().find_map(|route| Chat::new(route.service.chat()?));
     let route = |route: &ResolvedRoute| match &route.service {
         RouteService::Relay { websocket, forward, relay } => {
             let own = settings.upstreams.iter().find(|own| own.name == forward.upstream);
@@ -71,13 +73,15 @@ pub fn built_in_routes(
         }
         RouteService::Channels { websocket } => {
             let slow_code = Disconnect::Slow.close_code();
+            let identities = channels_identities(route, settings, &all, chat.as_ref());
             // What they miss meanwhile they get where they come back to.
             let is_told_first = true;
-            let options = options(websocket, identities_of(route, &all));
+            let options = options(websocket, identities);
             let options = RouteOptions { slow_code, is_told_first, ..options };
             let observer = observers.get(&route.id);
             channels_route(route, options, settings, (&all, observer, channel_proxies))
         }
+        RouteService::Chat { .. } => chat_route(route, settings, chat.as_ref()),
         RouteService::Broadcast { .. }
         | RouteService::Echo { .. }
         | RouteService::Hall
@@ -162,6 +166,7 @@ fn built_in_route(route: &ResolvedRoute, all: &IdentityChecks) -> Route {
         RouteService::Hall => Handler::Page(Arc::new(|| Box::new(BuiltInPage::hall()))),
         // Those that pass requests on are made of more than their own tables.
         RouteService::Channels { .. }
+        | RouteService::Chat { .. }
         | RouteService::Events { .. }
         | RouteService::Page
         | RouteService::Relay { .. } => Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat()))),
@@ -176,6 +181,68 @@ fn built_in_route(route: &ResolvedRoute, all: &IdentityChecks) -> Route {
     Route { id: route.id.clone(), hosts: route.hosts.clone(), paths: route.paths.clone(), handler }
 }
 
+/// Who is logged in to the chat.
+struct Chat {
+    sessions: Arc<ChatSessions>,
+    identity: Arc<dyn IdentityCheck>,
+}
+
+impl Chat {
+    /// `None` where the system has no random bytes, without which no client is let in.
+    fn new(options: &ChatOptions) -> Option<Self> {
+        let key = match &options.session_key {
+            Some(secret) => SessionKey::from_secret(secret.expose()),
+            None => SessionKey::of_process()?,
+        };
+        let sessions = ChatSessions::new(&key, options.session_ttl_s)?;
+        let identity = Arc::new(ChatIdentity::new(&sessions, options.connects()));
+        Some(Self { sessions: Arc::new(sessions), identity })
+    }
+}
+
+/// What clients of channels must show: what their route asks for, or that they are logged in to the chat.
+/// Those who say in their first command who they are show neither.
+fn channels_identities(
+    route: &ResolvedRoute,
+    settings: &ResolvedConfig,
+    all: &IdentityChecks,
+    chat: Option<&Chat>,
+) -> Identities {
+    let Some(chat) = chat else { return identities_of(route, all) };
+    let named = route.identities().iter().filter_map(|name| all.get(name)).map(Arc::clone);
+    let mut checks: Vec<Arc<dyn IdentityCheck>> = named.collect();
+    let channels = &settings.channels;
+    let may_come_without =
+        checks.is_empty() && (channels.allow_anonymous || channels.tokens.is_some());
+    let websocket = route.service.websocket();
+    let is_optional = websocket.is_some_and(|own| own.identity_optional);
+    checks.push(Arc::clone(&chat.identity));
+    Identities::new(checks, is_optional || may_come_without)
+}
+
+fn chat_route(route: &ResolvedRoute, settings: &ResolvedConfig, chat: Option<&Chat>) -> Route {
+    let channels = settings.routes.iter().find(|own| own.service.kind() == ServiceKind::Channels);
+    let socket = channels.and_then(|own| own.paths.first()).cloned().unwrap_or_default();
+    let make: Arc<dyn Fn() -> Box<dyn Page> + Send + Sync> = match chat {
+        Some(Chat { sessions, .. }) => {
+            let sessions = Arc::clone(sessions);
+            Arc::new(move || Box::new(ChatPage::new(&socket, Arc::clone(&sessions))))
+        }
+        None => Arc::new(|| Box::new(BuiltInPage::chat())),
+    };
+    let handler = Handler::Page(make);
+    Route { id: route.id.clone(), hosts: route.hosts.clone(), paths: route.paths.clone(), handler }
+}
+
+/// What channels allow. A namespace of the configuration comes before that of the chat with its name.
+fn namespaces(settings: &ResolvedConfig) -> Namespaces {
+    let has_chat = settings.routes.iter().any(|own| own.service.chat().is_some());
+    let of_chat = if has_chat { chat_namespaces() } else { Vec::new() };
+    let configured = settings.namespaces.iter().map(NamespaceOptions::namespace);
+    // Of several with one name the last holds.
+    Namespaces::new(of_chat.into_iter().chain(configured))
+}
+
 fn channels_route(
     route: &ResolvedRoute,
     options: RouteOptions,
@@ -187,7 +254,7 @@ fn channels_route(
     let occupancy = observer.cloned().map(|observer| OccupancySettings { observer, vacated_ms });
     let check = |name: &Option<String>| name.as_ref().and_then(|name| all.get(name)).cloned();
     let settings = Arc::new(ChannelsSettings {
-        namespaces: Namespaces::new(settings.namespaces.iter().map(NamespaceOptions::namespace)),
+        namespaces: namespaces(settings),
         tokens: check(&own.tokens),
         subscription_tokens: check(&own.subscription_tokens),
         proxies: channel_proxies(settings, proxies),

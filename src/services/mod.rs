@@ -7,6 +7,7 @@
 
 mod broadcast;
 pub mod channels;
+pub mod chat;
 mod connect_request;
 mod description;
 mod echo;

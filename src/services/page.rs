@@ -5,12 +5,29 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use crate::http::{HeaderValue, RequestHead, ResponseHeader, Status, quoted_list_elements};
+use crate::http::{
+    Allow, HeaderValue, Method, Rejection, RequestHead, ResponseHeader, Status,
+    quoted_list_elements,
+};
+use crate::timer::WallTime;
 
-/// Serves plain GET and HEAD requests of one route.
+/// Serves plain requests of one route, of which only the head is read.
 pub trait Page {
-    /// The reply to this request. The gateway omits the body for HEAD.
+    /// The reply to a GET or HEAD. The gateway omits the body for HEAD.
     fn reply(&mut self, request: &RequestHead<'_>) -> PageReply;
+
+    /// The reply to a request of any method, by the date of which it is asked. Without this a page takes
+    /// GET and HEAD.
+    ///
+    /// # Errors
+    /// The refusal.
+    fn answer(&mut self, request: &RequestHead<'_>, now: WallTime) -> Result<PageReply, Rejection> {
+        let _ = now;
+        match request.method() {
+            Method::Get | Method::Head => Ok(self.reply(request)),
+            Method::Other => Err(Rejection::method_not_allowed(Allow::GetAndHead)),
+        }
+    }
 }
 
 /// The reply of a page.
@@ -30,7 +47,9 @@ pub struct PageReply {
 /// A page that is compiled into the binary: one file, with its style and script.
 #[derive(Clone, Debug)]
 pub struct BuiltInPage {
-    html: &'static str,
+    html: Bytes,
+    /// What a browser may run and apply of it.
+    policy: String,
     /// The page as it is for each depth of a path that was asked for; a route has few.
     variants: Vec<Variant>,
 }
@@ -52,6 +71,7 @@ macro_rules! page {
         concat!(
             include_str!("pages/head.html"),
             "<style>",
+            include_str!("pages/base.css"),
             include_str!("pages/page.css"),
             "</style>\n",
             include_str!($own),
@@ -67,17 +87,27 @@ impl BuiltInPage {
     /// The page for the rooms of `/chat`.
     #[must_use]
     pub fn chat() -> Self {
-        Self::of(page!("pages/chat.html"))
+        Self::of(Bytes::from_static(page!("pages/chat.html").as_bytes()), STYLE, SCRIPT)
     }
 
     /// The page for the room of `/chatroom/ws/:name/:token`.
     #[must_use]
     pub fn hall() -> Self {
-        Self::of(page!("pages/hall.html"))
+        Self::of(Bytes::from_static(page!("pages/hall.html").as_bytes()), STYLE, SCRIPT)
     }
 
-    fn of(html: &'static str) -> Self {
-        Self { html, variants: vec![Variant::new(html, 0)] }
+    /// The page for conversations on channels, whose route has the path `socket`.
+    pub(super) fn conversations(socket: &str) -> Self {
+        // Loading has refused what is no path; a quote would end the attribute.
+        let socket = socket.trim_start_matches('/').replace('&', "&amp;").replace('"', "&quot;");
+        let html = CONVERSATIONS.replace(SOCKET, &format!("{SOCKET}{socket}"));
+        Self::of(html.into(), CONVERSATIONS_STYLE, CONVERSATIONS_SCRIPT)
+    }
+
+    fn of(html: Bytes, style: &str, script: &str) -> Self {
+        let policy = content_security_policy(style, script);
+        let variants = vec![Variant::new(&html, &policy, 0)];
+        Self { html, policy, variants }
     }
 
     /// The page on `path`.
@@ -86,7 +116,7 @@ impl BuiltInPage {
         let index = match self.variants.iter().position(|variant| variant.depth == depth) {
             Some(index) => index,
             None => {
-                self.variants.push(Variant::new(self.html, depth));
+                self.variants.push(Variant::new(&self.html, &self.policy, depth));
                 self.variants.len() - 1
             }
         };
@@ -95,16 +125,18 @@ impl BuiltInPage {
 }
 
 impl Variant {
-    fn new(html: &'static str, depth: usize) -> Self {
+    fn new(html: &Bytes, policy: &str, depth: usize) -> Self {
         let body = match depth {
-            0 => Bytes::from_static(html.as_bytes()),
-            _ => Bytes::from(html.replace(SOCKET, &format!("{SOCKET}{}", "../".repeat(depth)))),
+            0 => html.clone(),
+            _ => {
+                let html = str::from_utf8(html).unwrap_or_default();
+                Bytes::from(html.replace(SOCKET, &format!("{SOCKET}{}", "../".repeat(depth))))
+            }
         };
         let entity_tag = format!("\"{}\"", hash(&body));
-        let policy = content_security_policy(STYLE, SCRIPT);
         let headers = [
             ("Cache-Control", "no-cache"),
-            ("Content-Security-Policy", &policy),
+            ("Content-Security-Policy", policy),
             ("ETag", &entity_tag),
             ("Referrer-Policy", "no-referrer"),
             ("X-Content-Type-Options", "nosniff"),
@@ -156,7 +188,35 @@ fn hash(text: impl AsRef<[u8]>) -> String {
 /// What stands before the address of the socket.
 const SOCKET: &str = "data-socket=\"";
 const SCRIPT: &str = include_str!("pages/page.js");
-const STYLE: &str = include_str!("pages/page.css");
+const STYLE: &str = concat!(include_str!("pages/base.css"), include_str!("pages/page.css"));
+
+/// What the page of conversations applies.
+const CONVERSATIONS_STYLE: &str =
+    concat!(include_str!("pages/base.css"), include_str!("pages/conversations.css"));
+/// What it runs: one module, in the order in which its parts use each other.
+macro_rules! conversations_script {
+    () => {
+        concat!(
+            include_str!("pages/conversations/protocol.js"),
+            include_str!("pages/conversations/names.js"),
+            include_str!("pages/conversations/state.js"),
+            include_str!("pages/conversations/view.js"),
+            include_str!("pages/conversations/main.js"),
+        )
+    };
+}
+const CONVERSATIONS_SCRIPT: &str = conversations_script!();
+const CONVERSATIONS: &str = concat!(
+    include_str!("pages/head.html"),
+    "<style>",
+    include_str!("pages/base.css"),
+    include_str!("pages/conversations.css"),
+    "</style>\n",
+    include_str!("pages/conversations.html"),
+    "<script type=\"module\">",
+    conversations_script!(),
+    "</script>\n"
+);
 
 #[cfg(test)]
 mod tests {
@@ -177,11 +237,15 @@ mod tests {
 
     #[test]
     fn a_page_contains_the_style_and_script_that_its_policy_allows() {
-        for mut page in [BuiltInPage::chat(), BuiltInPage::hall()] {
+        for (mut page, style, script) in [
+            (BuiltInPage::chat(), STYLE, SCRIPT),
+            (BuiltInPage::hall(), STYLE, SCRIPT),
+            (BuiltInPage::conversations("/a"), CONVERSATIONS_STYLE, CONVERSATIONS_SCRIPT),
+        ] {
             let page = page.on(b"/");
             let html = str::from_utf8(&page.reply.body).unwrap();
-            assert_eq!(between(html, "<style>", "</style>"), STYLE);
-            assert_eq!(between(html, "<script type=\"module\">", "</script>"), SCRIPT);
+            assert_eq!(between(html, "<style>", "</style>"), style);
+            assert_eq!(between(html, "<script type=\"module\">", "</script>"), script);
             assert_eq!(page.reply.headers.len(), 5, "every header is a valid one");
         }
     }
@@ -201,6 +265,12 @@ mod tests {
             assert!(between(html, SOCKET, "\"").starts_with(socket), "{path}");
         }
         assert_eq!(page.variants.len(), 3);
+        let mut page = BuiltInPage::conversations("/connection/web\"socket");
+        let html = page.on(b"/a/b").reply.body.clone();
+        let html = str::from_utf8(&html).unwrap();
+        assert_eq!(between(html, SOCKET, "\""), "../connection/web&quot;socket");
+        let mut page = BuiltInPage::hall();
+        page.on(b"/a/b");
         assert_ne!(page.variants[0].entity_tag, page.variants[1].entity_tag);
     }
 

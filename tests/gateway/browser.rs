@@ -82,7 +82,7 @@ impl ScriptedClient {
 }
 
 fn chat(gateway: &Gateway) -> String {
-    format!("http://{}/", gateway.address())
+    format!("http://{}/rooms", gateway.address())
 }
 
 /// Lines in the browser's console that a page must not cause. The browser itself logs that a server
@@ -480,7 +480,7 @@ fn pages_work_below_a_prefix_that_a_proxy_removes() {
 
     let gateway = Gateway::start();
     let proxy = proxy_below_app(gateway.address());
-    let page = browser.open(&format!("http://{proxy}/app/"));
+    let page = browser.open(&format!("http://{proxy}/app/rooms"));
     page.enter_as("bob");
     page.send_message("hello from below");
     page.sees_message("hello from below");

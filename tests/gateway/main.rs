@@ -92,6 +92,7 @@ mod redirect;
 
 mod browser;
 mod browser_admin;
+mod browser_chat;
 mod client_command;
 mod client_tls;
 mod clients;

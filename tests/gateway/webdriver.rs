@@ -161,6 +161,11 @@ impl Window<'_> {
         self.call("/execute/sync", &json!({"script": script, "args": []}))
     }
 
+    /// As [`Window::run`], of a script that gives its result to the last of its arguments (WebDriver §13.2.2).
+    pub(crate) fn run_async(&self, script: &str) -> Value {
+        self.call("/execute/async", &json!({"script": script, "args": []}))
+    }
+
     /// The value of an expression.
     pub(crate) fn value(&self, expression: &str) -> Value {
         self.run(&format!("return {expression}"))
@@ -183,6 +188,14 @@ impl Window<'_> {
     /// Sends keystrokes to the first element that the selector finds.
     pub(crate) fn type_into(&self, selector: &str, text: &str) {
         self.call(&format!("{}/value", self.element(selector)), &json!({"text": text}));
+    }
+
+    /// Sends keystrokes to the element that has the focus.
+    pub(crate) fn keys(&self, text: &str) {
+        self.switch();
+        let active = self.browser.call("GET", "/element/active", &Value::Null);
+        let path = format!("/element/{}/value", active[ELEMENT_KEY].as_str().unwrap());
+        self.call(&path, &json!({"text": text}));
     }
 
     /// Clicks an element. Fails where it is hidden or covered.

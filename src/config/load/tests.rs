@@ -55,6 +55,9 @@ const EVENTS_KEYS: &[&str] = &[
     "waiting_messages_max",
 ];
 
+/// The keys with a range that only the service `chat` takes.
+const CHAT_KEYS: &[&str] = &["session_ttl_s", "user_connections_burst", "user_connections_per_s"];
+
 /// A file in which this key has this value, with what it needs beside it.
 fn file_with(key: &Key, value: i128) -> String {
     match key.section() {
@@ -63,6 +66,11 @@ fn file_with(key: &Key, value: i128) -> String {
             let header = "[[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\n\
                           [[route]]\npath = \"/\"\nservice = \"events\"\nupstream = \"a\"\n";
             format!("{header}{} = {value}\n", key.leaf())
+        }
+        "route" if CHAT_KEYS.contains(&key.leaf()) => {
+            let chat = "[[route]]\npath = \"/\"\nservice = \"chat\"\n";
+            let channels = "[[route]]\npath = \"/a\"\nservice = \"channels\"\n";
+            format!("{chat}{} = {value}\n{channels}", key.leaf())
         }
         "route" if ["body_bytes_max", "response_ms"].contains(&key.leaf()) => {
             let header = "[[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\n\
@@ -176,7 +184,7 @@ fn an_error_about_a_wrong_type_names_the_rule() {
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"ehco\"",
-            "route[0].service = \"ehco\": must be one of \"broadcast\", \"channels\", \"echo\", \"events\", \"hall\", \"page\", \"relay\", \"room\"",
+            "route[0].service = \"ehco\": must be one of \"broadcast\", \"channels\", \"chat\", \"echo\", \"events\", \"hall\", \"page\", \"relay\", \"room\"",
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"echo\"\nslow_policy = \"keep-latest\"",
@@ -226,7 +234,7 @@ fn keys_without_default_are_required() {
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"page\"\n[[route]]\npath = \"/a\"",
-            "route[1].service: is required, and must be one of \"broadcast\", \"channels\", \"echo\", \"events\", \"hall\", \"page\", \"relay\", \"room\"",
+            "route[1].service: is required, and must be one of \"broadcast\", \"channels\", \"chat\", \"echo\", \"events\", \"hall\", \"page\", \"relay\", \"room\"",
         ),
         (
             "[[route]]\nservice = \"page\"",
@@ -439,7 +447,7 @@ fn a_mistake_is_located() {
         (
             "[[route]]\npath = \"/\"\n",
             "tidegate.toml:1: route[0].service: is required, and must be one of \"broadcast\", \
-             \"channels\", \"echo\", \"events\", \"hall\", \"page\", \"relay\", \"room\"",
+             \"channels\", \"chat\", \"echo\", \"events\", \"hall\", \"page\", \"relay\", \"room\"",
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"echo\"\norigins = [\n  \"null\",\n  \"a\",\n]",

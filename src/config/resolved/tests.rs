@@ -139,7 +139,9 @@ fn a_route_keeps_its_id_when_only_its_options_or_its_place_change() {
             "room /chat",
             "room /ws",
             "room /chatroom/ws/:name/:token",
-            "page /",
+            "channels /connection/websocket",
+            "chat /",
+            "page /rooms",
             "hall /chatroom",
         ]
     );

@@ -39,6 +39,7 @@ words! {
     ServiceKind:
     "broadcast" = Broadcast,
     "channels" = Channels,
+    "chat" = Chat,
     "echo" = Echo,
     "events" = Events,
     "hall" = Hall,

@@ -1,6 +1,7 @@
 //! What answers on which paths.
 
 mod built_in;
+mod chat;
 mod events;
 mod keys;
 mod origins;
@@ -17,6 +18,7 @@ use crate::http::HostPattern;
 use crate::services::RouteId;
 
 pub(super) use built_in::built_in;
+pub use chat::ChatOptions;
 pub use events::{EventsDialect, EventsOptions, PingChoice};
 pub(super) use keys::RouteKeys;
 pub use origins::Origins;

@@ -1,7 +1,8 @@
 //! The built-in services, each with the options that it takes and no others.
 
 use super::{
-    EventsOptions, ForwardOptions, PublishOptions, RelayOptions, RoomOptions, WebSocketOptions,
+    ChatOptions, EventsOptions, ForwardOptions, PublishOptions, RelayOptions, RoomOptions,
+    WebSocketOptions,
 };
 use crate::config::declare::{Entry, Keys as _};
 use crate::config::reader::TableReader;
@@ -24,6 +25,11 @@ pub enum RouteService<W = WebSocketOptions> {
     Channels {
         /// What every WebSocket route has.
         websocket: W,
+    },
+    /// Answers a plain GET with the page of a chat on channels, and logs its users in.
+    Chat {
+        /// Who is logged in.
+        chat: ChatOptions,
     },
     /// Sends every message back.
     Echo {
@@ -70,6 +76,8 @@ pub enum ServiceKind {
     Broadcast,
     /// [`RouteService::Channels`].
     Channels,
+    /// [`RouteService::Chat`].
+    Chat,
     /// [`RouteService::Echo`].
     Echo,
     /// [`RouteService::Events`].
@@ -92,6 +100,7 @@ impl RouteService {
         match kind {
             ServiceKind::Broadcast => Self::Broadcast { websocket, order },
             ServiceKind::Channels => Self::Channels { websocket },
+            ServiceKind::Chat => Self::Chat { chat: ChatOptions::default() },
             ServiceKind::Echo => Self::Echo { websocket },
             ServiceKind::Events => Self::Events {
                 websocket,
@@ -118,6 +127,7 @@ impl RouteService {
         Ok(match kind {
             ServiceKind::Broadcast => Self::Broadcast { websocket: websocket()?, order: order()? },
             ServiceKind::Channels => Self::Channels { websocket: websocket()? },
+            ServiceKind::Chat => Self::Chat { chat: ChatOptions::read(table)? },
             ServiceKind::Echo => Self::Echo { websocket: websocket()? },
             ServiceKind::Events => Self::Events {
                 websocket: websocket()?,
@@ -147,6 +157,7 @@ impl RouteService {
                 entries.extend(PublishOptions { order: *order }.entries());
             }
             Self::Channels { .. }
+            | Self::Chat { .. }
             | Self::Echo { .. }
             | Self::Events { .. }
             | Self::Hall
@@ -154,6 +165,7 @@ impl RouteService {
             | Self::Relay { .. } => {}
         }
         entries.extend(self.forward().map(ForwardOptions::entries).unwrap_or_default());
+        entries.extend(self.chat().map(ChatOptions::entries).unwrap_or_default());
         entries.extend(self.events().map(EventsOptions::entries).unwrap_or_default());
         entries.extend(self.relay().map(RelayOptions::entries).unwrap_or_default());
         entries.extend(self.room().map(RoomOptions::entries).unwrap_or_default());
@@ -167,6 +179,7 @@ impl<W> RouteService<W> {
         match self {
             Self::Broadcast { .. } => ServiceKind::Broadcast,
             Self::Channels { .. } => ServiceKind::Channels,
+            Self::Chat { .. } => ServiceKind::Chat,
             Self::Echo { .. } => ServiceKind::Echo,
             Self::Events { .. } => ServiceKind::Events,
             Self::Hall => ServiceKind::Hall,
@@ -195,7 +208,7 @@ impl<W> RouteService<W> {
             | Self::Events { websocket, .. }
             | Self::Relay { websocket, .. }
             | Self::Room { websocket, .. } => Some(websocket),
-            Self::Hall | Self::Page => None,
+            Self::Chat { .. } | Self::Hall | Self::Page => None,
         }
     }
 
@@ -208,7 +221,7 @@ impl<W> RouteService<W> {
             | Self::Events { websocket, .. }
             | Self::Relay { websocket, .. }
             | Self::Room { websocket, .. } => Some(websocket),
-            Self::Hall | Self::Page => None,
+            Self::Chat { .. } | Self::Hall | Self::Page => None,
         }
     }
 
@@ -218,9 +231,25 @@ impl<W> RouteService<W> {
             Self::Events { forward, .. } | Self::Relay { forward, .. } => Some(forward),
             Self::Broadcast { .. }
             | Self::Channels { .. }
+            | Self::Chat { .. }
             | Self::Echo { .. }
             | Self::Hall
             | Self::Page
+            | Self::Room { .. } => None,
+        }
+    }
+
+    /// The options of a chat.
+    pub fn chat(&self) -> Option<&ChatOptions> {
+        match self {
+            Self::Chat { chat } => Some(chat),
+            Self::Broadcast { .. }
+            | Self::Channels { .. }
+            | Self::Echo { .. }
+            | Self::Events { .. }
+            | Self::Hall
+            | Self::Page
+            | Self::Relay { .. }
             | Self::Room { .. } => None,
         }
     }
@@ -231,6 +260,7 @@ impl<W> RouteService<W> {
             Self::Events { events, .. } => Some(events),
             Self::Broadcast { .. }
             | Self::Channels { .. }
+            | Self::Chat { .. }
             | Self::Echo { .. }
             | Self::Hall
             | Self::Page
@@ -245,6 +275,7 @@ impl<W> RouteService<W> {
             Self::Room { room, .. } => Some(room),
             Self::Broadcast { .. }
             | Self::Channels { .. }
+            | Self::Chat { .. }
             | Self::Echo { .. }
             | Self::Events { .. }
             | Self::Hall
@@ -259,6 +290,7 @@ impl<W> RouteService<W> {
             Self::Relay { relay, .. } => Some(relay),
             Self::Broadcast { .. }
             | Self::Channels { .. }
+            | Self::Chat { .. }
             | Self::Echo { .. }
             | Self::Events { .. }
             | Self::Hall
@@ -274,6 +306,7 @@ impl<W> RouteService<W> {
                 RouteService::Broadcast { websocket: make(websocket), order: *order }
             }
             Self::Channels { websocket } => RouteService::Channels { websocket: make(websocket) },
+            Self::Chat { chat } => RouteService::Chat { chat: chat.clone() },
             Self::Echo { websocket } => RouteService::Echo { websocket: make(websocket) },
             Self::Events { websocket, forward, events } => RouteService::Events {
                 websocket: make(websocket),

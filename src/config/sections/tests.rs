@@ -165,10 +165,7 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     let members = || Some(vec!["members".to_owned()]);
     websocket.identity = members();
     (room.read, room.write, room.see_members) = (members(), members(), members());
-    let mut relay = relay();
-    let RouteService::Relay { forward: options, .. } = &mut relay.service else { unreachable!() };
-    (options.host, options.rewrite) = (Some("a".to_owned()), Some("/b".to_owned()));
-    config.routes = vec![route, relay, signed_events()];
+    config.routes = vec![route, rewriting_relay(), signed_events(), signed_chat(), channels()];
     let health_host = Some("a".to_owned());
     config.upstreams =
         vec![UpstreamOptions { health: HealthChoice::Get, health_host, ..tls_upstream(path()) }];
@@ -220,6 +217,13 @@ fn relay() -> Route {
     route
 }
 
+fn rewriting_relay() -> Route {
+    let mut relay = relay();
+    let RouteService::Relay { forward: options, .. } = &mut relay.service else { unreachable!() };
+    (options.host, options.rewrite) = (Some("a".to_owned()), Some("/b".to_owned()));
+    relay
+}
+
 /// Of WebSockets alone, as by default.
 fn websocket_relay() -> Route {
     let mut route = relay();
@@ -240,6 +244,21 @@ fn signed_events() -> Route {
     let RouteService::Events { events, .. } = &mut route.service else { unreachable!() };
     events.grip_key = Some(Secret::new("s3cret"));
     route
+}
+
+fn chat() -> Route {
+    Route::new("/", ServiceKind::Chat)
+}
+
+fn signed_chat() -> Route {
+    let mut route = chat();
+    let RouteService::Chat { chat } = &mut route.service else { unreachable!() };
+    chat.session_key = Some(Secret::new("s3cret"));
+    route
+}
+
+fn channels() -> Route {
+    Route::new("/connection/websocket", ServiceKind::Channels)
 }
 
 fn upstream(balance: Balance) -> UpstreamOptions {
@@ -304,7 +323,7 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
     for (balance, health) in [Balance::Hash, Balance::default()].into_iter().zip(checks) {
         let tls = health == HealthChoice::Get;
         let upstreams = vec![UpstreamOptions { health, tls, ..upstream(balance) }];
-        let routes = vec![relay(), websocket_relay(), events()];
+        let routes = vec![relay(), websocket_relay(), events(), channels(), chat()];
         written.extend(leaves_of(&Config { routes, upstreams, ..Config::default() }));
     }
     let namespaces = vec![NamespaceOptions::default()];
@@ -336,6 +355,7 @@ const DERIVED: &[&str] = &[
     "kernel",
     "limits.message_bytes_max",
     "none",
+    "one that is made at start",
     "same host",
     "the client's",
     "the server's address",
@@ -447,6 +467,7 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                         ("[log]", format!("{} = \"{word}\"", key.leaf()))
                     }
                     ("route.service", "relay") => (RELAY, String::new()),
+                    ("route.service", "chat") => (CHAT, String::new()),
                     ("route.service", "events") => (EVENTS, String::new()),
                     ("route.dialect" | "route.pings", _) => {
                         (EVENTS, format!("{} = \"{word}\"", key.leaf()))
@@ -512,6 +533,8 @@ const RELAY_LAST: &str = "[[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\n\
                           [[route]]\npath = \"/\"\nservice = \"relay\"\nupstream = \"a\"";
 const EVENTS: &str = "[[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\n\
                       [[route]]\npath = \"/\"\nservice = \"events\"\nupstream = \"a\"";
+const CHAT: &str = "[[route]]\npath = \"/\"\nservice = \"chat\"\n\
+                    [[route]]\npath = \"/connection/websocket\"\nservice = \"channels\"";
 const ROOM: &str = "[[route]]\npath = \"/\"\nservice = \"room\"";
 const IDENTITY: &str = "[[identity]]\nname = \"a\"";
 const IDENTITY_ROOM: &str = "[[identity]]\nname = \"a\"\nkind = \"query\"\n\

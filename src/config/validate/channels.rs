@@ -53,7 +53,8 @@ fn check_tokens(config: &Config, key: &str, name: Option<&str>) -> Result<(), Re
 fn check_routes(config: &Config) -> Result<(), Refusal> {
     let routes = config.routes.iter().enumerate();
     let mut routes = routes.filter(|(_, own)| own.service.kind() == ServiceKind::Channels);
-    let Some((index, route)) = routes.next() else { return Ok(()) };
+    let Some((index, route)) = routes.next() else { return check_chat(config, false) };
+    check_chat(config, true)?;
     if let Some((index, _)) = routes.next() {
         let rule = "must be that of one route only, which may have several aliases";
         let service = Value::from(ServiceKind::Channels.name());
@@ -66,6 +67,25 @@ fn check_routes(config: &Config) -> Result<(), Refusal> {
             let key = format!("route[{index}].slow_policy");
             Err(Refusal::new(key, &Value::from(policy.name()), SLOW))
         }
+    }
+}
+
+/// Users of a chat have one list of conversations, on the channels that there are.
+fn check_chat(config: &Config, has_channels: bool) -> Result<(), Refusal> {
+    let routes = config.routes.iter().enumerate();
+    let mut routes = routes.filter(|(_, own)| own.service.kind() == ServiceKind::Chat);
+    let refused = |index: usize, rule: &str| {
+        let service = Value::from(ServiceKind::Chat.name());
+        Err(Refusal::new(format!("route[{index}].service"), &service, rule))
+    };
+    match (routes.next(), routes.next()) {
+        (Some((index, _)), _) if !has_channels => {
+            refused(index, "needs a route with service = \"channels\" beside it")
+        }
+        (_, Some((index, _))) => {
+            refused(index, "must be that of one route only, which may have several aliases")
+        }
+        (Some(_) | None, None) => Ok(()),
     }
 }
 
@@ -109,6 +129,16 @@ mod tests {
             let refusal = refusal(&format!("{text}[channels]\ntokens = \"{name}\"\n"));
             assert!(refusal.contains("must be the name of an [[identity]] of kind"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn a_chat_stands_beside_channels() {
+        let chat = |path: &str| format!("[[route]]\npath = \"{path}\"\nservice = \"chat\"\n");
+        Config::from_toml(&format!("{}{ROUTE}", chat("/")), "test.toml").unwrap();
+        let alone = Config::from_toml(&chat("/"), "test.toml").unwrap_err().to_string();
+        assert!(alone.contains("route[0].service = \"chat\": needs a route with"), "{alone}");
+        let two = refusal(&format!("{}{}", chat("/a"), chat("/b")));
+        assert!(two.contains("route[1].service = \"chat\": must be that of one"), "{two}");
     }
 
     #[test]

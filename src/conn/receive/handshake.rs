@@ -12,14 +12,15 @@ use crate::conn::state::Phase;
 use crate::effects::{Accept, BackendRequest, CloseReason, Effects, RelayMode};
 use crate::foreign::{FIRST_BYTES_MAX, FirstBytes};
 use crate::http::{
-    Allow, HeadError, HeadLimits, Method, Rejection, RequestHead, Status, UpgradePolicy,
-    check_upgrade, find_head_end, looks_like_http, parse_head_within, wants_upgrade, write_page,
+    HeadError, HeadLimits, Method, Rejection, RequestHead, Status, UpgradePolicy, check_upgrade,
+    find_head_end, looks_like_http, parse_head_within, wants_upgrade, write_page,
     write_switching_protocols,
 };
 use crate::line::write_line;
 use crate::metrics::{Counter, Counters};
 use crate::pool::{OverBudget, ReadBuffer};
 use crate::services::{Admission, ConnectRequest, Found};
+use crate::timer::WallTime;
 use crate::transport::Transport;
 use crate::work::prices;
 use crate::ws::Progress;
@@ -108,12 +109,10 @@ impl<S: Transport> Active<'_, S> {
             Found::Socket(route) => self.ask_route(&head, route),
             Found::Page(page) => {
                 self.cold.note_target(link, || AccessTarget::path(head.path().raw()));
-                if head.method() == Method::Other {
-                    self.turn.counters.refused_not_found.add(1);
-                    let rejection = Rejection::method_not_allowed(Allow::GetAndHead);
-                    return Some(self.reject(&rejection, false));
-                }
-                let page = page.reply(&head);
+                let page = match page.answer(&head, WallTime(self.turn.unix_ms())) {
+                    Ok(page) => page,
+                    Err(rejection) => return Some(self.reject_by_page(&rejection)),
+                };
                 let output = self.output.outgoing().cork();
                 let (content_type, headers) = (&page.content_type, &page.headers);
                 let date = &self.turn.date;
@@ -292,6 +291,14 @@ impl<S: Transport> Active<'_, S> {
     pub(super) fn wait_for_decision(&mut self, route: u8) {
         self.conn.route = route;
         self.conn.flags.set(Flags::UNDECIDED);
+    }
+
+    fn reject_by_page(&mut self, rejection: &Rejection) -> Outcome {
+        match rejection.status() == Status::MethodNotAllowed {
+            true => self.turn.counters.refused_not_found.add(1),
+            false => self.turn.counters.refused_by_service.add(1),
+        }
+        self.reject(rejection, false)
     }
 
     pub(in crate::conn) fn reject_by_service(&mut self, rejection: &Rejection) -> Outcome {

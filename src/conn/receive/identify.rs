@@ -7,7 +7,7 @@ use crate::conn::active::Active;
 use crate::effects::{
     Accept, Checked, Effects, Identity, IdentityCheck, IdentityOutcome, Inquiry, Presented,
 };
-use crate::http::{HeaderValue, Rejection, RequestHead, UpgradePolicy, check_upgrade};
+use crate::http::{HeaderValue, Rejection, RequestHead, Status, UpgradePolicy, check_upgrade};
 use crate::pool::OverBudget;
 use crate::services::ConnectRequest;
 use crate::stream;
@@ -125,7 +125,11 @@ impl<S: Transport> Active<'_, S> {
         match outcome {
             IdentityOutcome::Admitted(identity) => self.admit_identity(*identity),
             IdentityOutcome::Refused(rejection) => {
-                self.turn.counters.refused_identity.add(1);
+                let counters = &self.turn.counters;
+                match rejection.status() == Status::TooManyRequests {
+                    true => counters.refused_user_rate.add(1),
+                    false => counters.refused_identity.add(1),
+                }
                 Err(self.reject(&rejection, false))
             }
             IdentityOutcome::Unavailable(rejection) => {
