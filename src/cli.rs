@@ -23,6 +23,7 @@ mod events;
 mod handover;
 mod heartbeat;
 mod identities;
+mod import;
 mod incidents;
 mod lifecycle;
 mod listen;
@@ -40,9 +41,7 @@ mod webhooks;
 
 use std::path::PathBuf;
 
-use clap::Parser;
-#[cfg(feature = "client")]
-use clap::Subcommand;
+use clap::{Parser, Subcommand};
 use toml::Value;
 
 #[cfg(feature = "client")]
@@ -52,6 +51,7 @@ use crate::config::{
     ListenerKind, Refusal,
 };
 
+pub use import::{ImportFrom, ImportOptions, import};
 pub use listen::{ListenAddresses, ListenError};
 pub use reload::{ReloadError, Reloader};
 pub use report::{check, fail};
@@ -60,7 +60,7 @@ pub use serve::{end_with_failing_loops, serve};
 /// What the command line asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Parser)]
 #[command(name = "tidegate", version, about, long_about = None)]
-#[cfg_attr(feature = "client", command(args_conflicts_with_subcommands = true))]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct CommandLine {
     /// Listen on this address, such as 8080 (this machine only), 192.0.2.1:8080 or *:8080 (all
     /// addresses), instead of the HTTP listeners in the file; repeatable
@@ -95,17 +95,18 @@ pub struct CommandLine {
     pub check: bool,
 
     /// Something else than serving.
-    #[cfg(feature = "client")]
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
 /// What the program does besides serving.
-#[cfg(feature = "client")]
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Talk to a WebSocket server from the terminal
+    #[cfg(feature = "client")]
     Client(ClientOptions),
+    /// Turn the configuration of another program into one for this
+    Import(ImportOptions),
 }
 
 /// What a process that is no client is to do.
@@ -121,7 +122,19 @@ impl CommandLine {
     /// The options of `tidegate client`, if that is what the process is to be.
     #[cfg(feature = "client")]
     pub fn client(&self) -> Option<&ClientOptions> {
-        self.command.as_ref().map(|Command::Client(options)| options)
+        match self.command.as_ref()? {
+            Command::Client(options) => Some(options),
+            Command::Import(_) => None,
+        }
+    }
+
+    /// The options of `tidegate import`, if that is what the process is to do.
+    pub fn import(&self) -> Option<&ImportOptions> {
+        match self.command.as_ref()? {
+            #[cfg(feature = "client")]
+            Command::Client(_) => None,
+            Command::Import(options) => Some(options),
+        }
     }
 
     /// What a process that is no client is to do: serve, unless the command line says otherwise.

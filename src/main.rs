@@ -18,6 +18,9 @@ fn main() -> ExitCode {
     if let Some(options) = command_line.client() {
         return tidegate::client::run(options);
     }
+    if let Some(options) = command_line.import() {
+        return cli::import(options);
+    }
     match command_line.action() {
         Action::Check => gateway(&command_line, cli::check),
         Action::Serve => gateway(&command_line, |config, descriptors| {

@@ -4,7 +4,6 @@
 //! on the user's behalf. Controls of the text direction make a line look as if it said something
 //! else.
 
-#[cfg(any(feature = "acme", feature = "client"))]
 use std::borrow::Cow;
 
 /// Replaces control characters, except tab and line feed, by their Rust escapes such as `\u{1b}`.
@@ -14,7 +13,6 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
 }
 
 /// Replaces all control characters, so that the text stays one line.
-#[cfg(any(feature = "acme", feature = "client"))]
 pub(crate) fn visible_line(text: &str) -> Cow<'_, str> {
     escape(text, is_unsafe)
 }
@@ -54,7 +52,6 @@ fn may_be_unsafe(byte: u8) -> bool {
     (byte < b' ' && byte != b'\t') | matches!(byte, 0x7f | 0xc2 | 0xd8 | 0xe2)
 }
 
-#[cfg(any(feature = "acme", feature = "client"))]
 fn escape(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.contains(&is_escaped) {
         return Cow::Borrowed(text);

@@ -1,13 +1,20 @@
 //! The configurations in docs/coming-from.md, as they stand there: the same requests through the program that
 //! is left behind and through the gateway come to the same backend alike. Only addresses are replaced.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::Value;
+use tidegate::jwt::SharedSecret;
+
+use crate::admin_client::request as request_of_api;
 use crate::events_backend::{EventsBackend, events};
 use crate::frames::{TEXT, client_frame};
 use crate::gateway::Gateway;
@@ -71,6 +78,53 @@ fn what_pushpin_did_over_http_is_done_as_the_guide_says() {
     assert_eq!(socket.receive_frame(), Frame { first: TEXT, payload: b"HELLO!".to_vec() });
     let target = "127.0.0.1:9001,over_http";
     assert_eq!(block("text", 0), format!("* {target}\n"), "the target of both is the same");
+}
+
+#[test]
+fn a_configuration_of_centrifugo_becomes_what_the_guide_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.json");
+    fs::write(&file, block("json", 0)).unwrap();
+    let import = |file: &Path| {
+        let run = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["import", "centrifugo"])
+            .arg(file)
+            .output()
+            .unwrap();
+        (run.status.code(), String::from_utf8(run.stdout).unwrap())
+    };
+    let shown = block("toml", 2);
+    assert_eq!(import(&file), (Some(0), shown.clone()));
+    assert_eq!(import(&folder.path().join("none.json")).0, Some(2));
+
+    let secret = "bbe7d157-a253-4094-9759-06a8236543f9";
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let text = replaced(&shown, "[[listener]]\naddress = \"0.0.0.0:80\"\n", "");
+    let text = replaced(&text, "127.0.0.1:9000", "127.0.0.1:0");
+    let keys = write("keys", "d7627bb6-2292-4911-82e1-615c0ed3eebb\n");
+    let text = replaced(&text, "/etc/tidegate/api_keys", &keys);
+    let text = replaced(&text, "/etc/tidegate/users_hmac_secret", &write("secret", secret));
+    let gateway = Gateway::with_config(&text);
+    let claims = "{\"sub\":\"42\",\"aud\":\"centrifugo\",\"channels\":[\"chat:index\"]}";
+    let token = SharedSecret::new(secret.as_bytes()).sign(claims);
+    let mut socket = Socket::connect(gateway.address());
+    let request = Request::upgrade("/connection/websocket").with("Origin", "https://app.example");
+    socket.send(&request.bytes());
+    assert_eq!(socket.receive_head().status, 101);
+    let connect = format!("{{\"id\":1,\"connect\":{{\"token\":\"{token}\"}}}}");
+    socket.send(&client_frame(TEXT, connect.as_bytes()));
+    let reply: Value = serde_json::from_slice(&socket.receive_frame().payload).unwrap();
+    let subs = &reply["connect"]["subs"];
+    assert_eq!(subs["chat:index"]["recoverable"], true, "{reply}");
+    assert!(subs["#42"].is_object(), "{reply}");
+    let key = ["Authorization: apikey d7627bb6-2292-4911-82e1-615c0ed3eebb"];
+    let body = "{\"channel\":\"chat:index\",\"data\":1}";
+    let published = request_of_api(gateway.api_address(), "POST", "/api/publish", &key, body);
+    assert_eq!(published.json()["result"]["offset"], 1);
 }
 
 /// The same requests, first through the other program, then through the gateway.
