@@ -120,7 +120,7 @@ impl Drain {
         let has_skipped = match closing.walk {
             Walk::First(_) => {
                 if closing.asked < usize::MAX {
-                    closing.pace.give_back(closing.asked.saturating_sub(sent.told));
+                    closing.pace.return_unused(closing.asked.saturating_sub(sent.told));
                 }
                 let all = Walk::At { cursor: 0, has_skipped: false };
                 closing.walk = sent.next.map_or(all, Walk::First);

@@ -52,7 +52,7 @@ impl Pace {
     }
 
     /// Some of the last quota were not there to be told, and are left for others.
-    pub(super) fn give_back(&mut self, unused: usize) {
+    pub(super) fn return_unused(&mut self, unused: usize) {
         self.told = self.told.saturating_sub(unused as u64);
     }
 

@@ -241,8 +241,8 @@ mod tests {
     fn an_idle_connection_with_one_channel_takes_at_most_112_bytes() {
         let bytes = size_of::<Client>() + size_of::<SlotRef>();
         assert!(bytes <= 112, "{bytes}");
-        let apart = size_of::<SmallVec<[Subscription; 1]>>() - size_of::<Vec<Subscription>>();
-        assert_eq!(apart, 0, "the first subscription is free");
+        let more = size_of::<SmallVec<[Subscription; 1]>>() - size_of::<Vec<Subscription>>();
+        assert_eq!(more, 0, "the first subscription is free");
     }
 
     #[test]
