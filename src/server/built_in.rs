@@ -212,8 +212,9 @@ fn channels_identities(
     let named = route.identities().iter().filter_map(|name| all.get(name)).map(Arc::clone);
     let mut checks: Vec<Arc<dyn IdentityCheck>> = named.collect();
     let channels = &settings.channels;
-    let may_come_without =
-        checks.is_empty() && (channels.allow_anonymous || channels.tokens.is_some());
+    let says_who_it_is =
+        channels.allow_anonymous || channels.tokens.is_some() || channels.connect_proxy.is_some();
+    let may_come_without = checks.is_empty() && says_who_it_is;
     let websocket = route.service.websocket();
     let is_optional = websocket.is_some_and(|own| own.identity_optional);
     checks.push(Arc::clone(&chat.identity));
