@@ -6,9 +6,9 @@ use hyper::StatusCode;
 use log::Level;
 use tokio::time::timeout_at;
 
-use super::backend::{Backend, Current, now};
 use super::request::request_of;
 use super::settings::ProxySettings;
+use super::state::{Backend, Current, now};
 use crate::centrifugo::{ProxyReply, parse_proxy_reply};
 use crate::control::fetch::Reply;
 use crate::services::{Peer, ProxyRequest};

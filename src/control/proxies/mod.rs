@@ -12,12 +12,14 @@
 //! | `request` | a question as it is sent |
 //! | `waiting` | questions that wait for an answer |
 //! | `exchange` | a request, and what its reply comes to |
+//! | `state` | what goes on from one run of the thread to the next |
 //! | `backend` | all of it together |
 
 mod backend;
 mod exchange;
 mod request;
 mod settings;
+mod state;
 mod waiting;
 
 pub use backend::HttpProxy;
