@@ -38,8 +38,8 @@ pub enum ApiCall {
     Unsubscribe(ApiUnsubscribe),
     /// To end connections of a user.
     Disconnect(ApiDisconnect),
-    /// What this gateway does not do.
-    Unavailable,
+    /// A call of the backend that answers those of clients.
+    Rpc(ApiRpc),
 }
 
 /// What is published.
@@ -153,6 +153,15 @@ pub struct ApiClose {
     pub reason: String,
 }
 
+/// A call of the backend that answers those of clients.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ApiRpc {
+    /// Which call.
+    pub method: String,
+    /// What it is given, as JSON in one line.
+    pub params: Option<String>,
+}
+
 /// Why a request is no call.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum BadCall {
@@ -207,7 +216,7 @@ pub fn parse_call(method: &str, body: &[u8]) -> Result<ApiCall, BadCall> {
         "disconnect" => disconnect_of(body)?,
         "subscribe" => subscribe_of(body)?,
         "refresh" => refresh_of(body)?,
-        "rpc" => ApiCall::Unavailable,
+        "rpc" => rpc_of(body)?,
         _ => return Err(BadCall::Method),
     })
 }
@@ -340,6 +349,19 @@ fn disconnect_of(body: &[u8]) -> Result<ApiCall, BadCall> {
     Ok(ApiCall::Disconnect(own))
 }
 
+fn rpc_of(body: &[u8]) -> Result<ApiCall, BadCall> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Fields {
+        method: String,
+        params: Option<Box<RawValue>>,
+    }
+    let Fields { method, params } = read(body)?;
+    present(&method)?;
+    let params = params.map(|own| without_newlines(own.get()).into_owned());
+    Ok(ApiCall::Rpc(ApiRpc { method, params }))
+}
+
 fn channel_of(body: &[u8]) -> Result<String, BadCall> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -467,7 +489,10 @@ mod tests {
         assert_eq!(broadcast, Ok(ApiCall::Publish(both, wanted, true)));
         assert_eq!(parse_call("presence", b"{}"), Err(BadCall::Field));
         assert_eq!(parse_call("nothing", b"{}"), Err(BadCall::Method));
-        assert_eq!(parse_call("rpc", b"{}"), Ok(ApiCall::Unavailable));
+        assert_eq!(parse_call("rpc", b"{}"), Err(BadCall::Field));
+        let rpc = ApiRpc { method: "x".to_owned(), params: Some("[1]".to_owned()) };
+        let found = parse_call("rpc", b"{\"method\":\"x\",\"params\":[1]}");
+        assert_eq!(found, Ok(ApiCall::Rpc(rpc)));
     }
 
     #[test]

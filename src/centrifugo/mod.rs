@@ -28,7 +28,7 @@ mod reply;
 mod subscription;
 
 pub use api::{
-    ApiCall, ApiClose, ApiDisconnect, ApiHistory, ApiPosition, ApiPublish, ApiRefresh,
+    ApiCall, ApiClose, ApiDisconnect, ApiHistory, ApiPosition, ApiPublish, ApiRefresh, ApiRpc,
     ApiSubscribe, ApiUnsubscribe, BATCH_MAX, BROADCAST_MAX, BadCall, BatchCall, parse_batch,
     parse_call,
 };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::centrifugo::{ErrorCode, SubscriptionOptions};
+use crate::centrifugo::{ErrorCode, ProxyError, SubscriptionOptions};
 use crate::channels::{Publication, Since, StreamCopy};
 use crate::timer::WallTime;
 
@@ -37,6 +37,13 @@ pub enum ChannelQuestion {
     },
     /// To forget what was published. For any loop.
     Forget(Arc<str>),
+    /// To pass a call on to the backend that answers those of clients. For any loop.
+    Rpc {
+        /// Which call.
+        method: Arc<str>,
+        /// What it is given, as JSON.
+        params: Option<Arc<[u8]>>,
+    },
     /// The channels with members whose home the loop is, up to this number.
     List(usize),
     /// How many connections there are. For every loop.
@@ -127,6 +134,8 @@ pub enum ChannelAnswer {
     Done,
     /// It is not done.
     Failed(ErrorCode),
+    /// A backend that was asked has not done it.
+    Refused(ProxyError),
 }
 
 impl ChannelQuestion {
@@ -142,6 +151,7 @@ impl ChannelQuestion {
             | Self::Forget(channel) => Some(channel),
             Self::List(_)
             | Self::Count
+            | Self::Rpc { .. }
             | Self::Subscribe { .. }
             | Self::Refresh { .. }
             | Self::Unsubscribe { .. }
@@ -168,6 +178,9 @@ impl ChannelQuestion {
             | Self::Copies(_)
             | Self::Thaw { .. }
             | Self::Leave => 0,
+            Self::Rpc { method, params } => {
+                method.len() + params.as_ref().map_or(0, |own| own.len())
+            }
             Self::Subscribe { user, channel, options, .. } => {
                 user.len() + channel.len() + options.held_bytes()
             }

@@ -14,8 +14,8 @@ use serde_json::{Map, Value, json};
 
 use super::shared::Shared;
 use crate::centrifugo::{
-    ApiCall, ApiDisconnect, ApiHistory, ApiPublish, ApiRefresh, ApiSubscribe, ApiUnsubscribe,
-    BadCall, Disconnect, ErrorCode, parse_batch, parse_call,
+    ApiCall, ApiDisconnect, ApiHistory, ApiPublish, ApiRefresh, ApiRpc, ApiSubscribe,
+    ApiUnsubscribe, BadCall, Disconnect, ErrorCode, ProxyError, parse_batch, parse_call,
 };
 use crate::channels::{Publication, PublicationDetails, RECOVERED_MAX, Since};
 use crate::control::admin::Gateway;
@@ -36,23 +36,28 @@ pub(super) async fn call(
         return batch(&shared.gateway, &body).await;
     }
     let outcome = match parse_call(&method, &body) {
-        Ok(call) => answer(gateway, call).await,
+        Ok(call) => outcome_of(gateway, call).await,
         Err(BadCall::Json) => return Err(ApiError::bad_request(BadCall::Json.to_string())),
-        Err(BadCall::Field) => Err(ErrorCode::BadRequest),
+        Err(BadCall::Field) => Err(ErrorCode::BadRequest.into()),
         Err(BadCall::Method) => return Err(ApiError::not_found(BadCall::Method.to_string())),
     };
     let mode = headers.get(ERROR_MODE).and_then(|mode| mode.to_str().ok());
     match outcome {
         Err(error) if mode == Some("transport") => {
-            Ok(json_response(status(error), error_object(error).to_string()))
+            Ok(json_response(status(&error), error_object(&error).to_string()))
         }
         outcome => Ok(json_response(StatusCode::OK, wrapped(outcome))),
     }
 }
 
 /// The status of an error where the transport is to say it.
-fn status(error: ErrorCode) -> StatusCode {
-    match error {
+fn status(error: &CallError) -> StatusCode {
+    let code = match error {
+        CallError::Code(code) => *code,
+        // It has a code of its own, which says nothing of the transport.
+        CallError::Backend(_) => ErrorCode::BadRequest,
+    };
+    match code {
         ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         ErrorCode::UnknownChannel | ErrorCode::MethodNotFound => StatusCode::NOT_FOUND,
         ErrorCode::UnrecoverablePosition => StatusCode::RANGE_NOT_SATISFIABLE,
@@ -86,7 +91,8 @@ async fn batch(gateway: &Arc<dyn Gateway>, body: &[u8]) -> Result<Response, ApiE
             .map(|(method, body)| tokio::spawn(reply_of(Arc::clone(gateway), method, body)))
             .collect();
         for task in tasks {
-            let lost = |_| json!({ "error": error_object(ErrorCode::Internal) }).to_string();
+            let lost =
+                |_| json!({ "error": error_object(&ErrorCode::Internal.into()) }).to_string();
             replies.push(task.await.unwrap_or_else(lost));
         }
     }
@@ -96,17 +102,49 @@ async fn batch(gateway: &Arc<dyn Gateway>, body: &[u8]) -> Result<Response, ApiE
 /// What one call of a batch leads to.
 async fn reply_of(gateway: Arc<dyn Gateway>, method: String, body: Box<RawValue>) -> String {
     let outcome = match parse_call(&method, body.get().as_bytes()) {
-        Ok(call) => answer(&*gateway, call).await,
-        Err(BadCall::Method) => Err(ErrorCode::MethodNotFound),
-        Err(BadCall::Json | BadCall::Field) => Err(ErrorCode::BadRequest),
+        Ok(call) => outcome_of(&*gateway, call).await,
+        Err(BadCall::Method) => Err(ErrorCode::MethodNotFound.into()),
+        Err(BadCall::Json | BadCall::Field) => Err(ErrorCode::BadRequest.into()),
     };
     match outcome {
         Ok(result) => format!("{{{}:{result}}}", Value::from(method)),
-        Err(error) => json!({ "error": error_object(error) }).to_string(),
+        Err(error) => json!({ "error": error_object(&error) }).to_string(),
     }
 }
 
-/// The result of a call as JSON.
+/// Why a call fails: for a reason of the gateway's, or of a backend that was asked.
+#[derive(Debug)]
+enum CallError {
+    Code(ErrorCode),
+    Backend(ProxyError),
+}
+
+impl From<ErrorCode> for CallError {
+    fn from(code: ErrorCode) -> Self {
+        Self::Code(code)
+    }
+}
+
+async fn outcome_of(gateway: &dyn Gateway, call: ApiCall) -> Result<String, CallError> {
+    let ApiCall::Rpc(ApiRpc { method, params }) = call else {
+        return answer(gateway, call).await.map_err(Into::into);
+    };
+    let params = params.map(|own| own.into_bytes().into());
+    let question = ChannelQuestion::Rpc { method: method.into(), params };
+    match ask_loop(gateway, 0, question).await? {
+        ChannelAnswer::Json(text) => {
+            String::from_utf8(text).map_err(|_| ErrorCode::Internal.into())
+        }
+        ChannelAnswer::Refused(error) => Err(CallError::Backend(error)),
+        ChannelAnswer::Done
+        | ChannelAnswer::Channels(_)
+        | ChannelAnswer::Copies(..)
+        | ChannelAnswer::Counts(..) => Err(ErrorCode::Internal.into()),
+        ChannelAnswer::Failed(error) => Err(error.into()),
+    }
+}
+
+/// The result of any other call as JSON.
 async fn answer(gateway: &dyn Gateway, call: ApiCall) -> Result<String, ErrorCode> {
     match call {
         ApiCall::Publish(channels, publish, is_broadcast) => {
@@ -149,7 +187,7 @@ async fn answer(gateway: &dyn Gateway, call: ApiCall) -> Result<String, ErrorCod
             };
             for_sessions(gateway, &session, question).await
         }
-        ApiCall::Unavailable => Err(ErrorCode::NotAvailable),
+        ApiCall::Rpc(_) => Err(ErrorCode::NotAvailable),
     }
 }
 
@@ -177,7 +215,7 @@ async fn publish_to(
         if !is_broadcast {
             return outcome;
         }
-        responses.push(wrapped(outcome));
+        responses.push(wrapped(outcome.map_err(Into::into)));
     }
     Ok(format!("{{\"responses\":[{}]}}", responses.join(",")))
 }
@@ -246,9 +284,10 @@ async fn one(gateway: &dyn Gateway, question: ChannelQuestion) -> Result<String,
     match ask_loop(gateway, usize::from(home), question).await? {
         ChannelAnswer::Json(text) => String::from_utf8(text).map_err(|_| ErrorCode::Internal),
         ChannelAnswer::Done => Ok("{}".to_owned()),
-        ChannelAnswer::Channels(_) | ChannelAnswer::Copies(..) | ChannelAnswer::Counts(..) => {
-            Err(ErrorCode::Internal)
-        }
+        ChannelAnswer::Channels(_)
+        | ChannelAnswer::Copies(..)
+        | ChannelAnswer::Counts(..)
+        | ChannelAnswer::Refused(_) => Err(ErrorCode::Internal),
         ChannelAnswer::Failed(error) => Err(error),
     }
 }
@@ -305,15 +344,18 @@ async fn ask_loop(
 }
 
 /// `{"result":…}` or `{"error":…}`.
-fn wrapped(outcome: Result<String, ErrorCode>) -> String {
+fn wrapped(outcome: Result<String, CallError>) -> String {
     match outcome {
         Ok(result) => format!("{{\"result\":{result}}}"),
-        Err(error) => json!({ "error": error_object(error) }).to_string(),
+        Err(error) => json!({ "error": error_object(&error) }).to_string(),
     }
 }
 
-fn error_object(error: ErrorCode) -> Value {
-    json!({ "code": error.code(), "message": error.text() })
+fn error_object(error: &CallError) -> Value {
+    match error {
+        CallError::Code(code) => json!({ "code": code.code(), "message": code.text() }),
+        CallError::Backend(own) => json!({ "code": own.code, "message": &*own.message }),
+    }
 }
 
 fn json_response(status: StatusCode, text: String) -> Response {

@@ -31,6 +31,9 @@ impl Channels {
                 let (channels, members) = self.home.counts();
                 reply.send(ChannelAnswer::Counts(self.clients.len(), channels, members));
             }
+            ChannelQuestion::Rpc { method, params } => {
+                self.call_for_backend(&method, params.as_deref(), reply, effects);
+            }
             ChannelQuestion::Subscribe { user, channel, client, recover, options } => {
                 let recover = recover.as_ref().map(|(offset, epoch)| (*offset, &**epoch));
                 let joining = Joining { recover, ..Joining::by_server(&options, Told::Push) };
@@ -108,6 +111,7 @@ impl Channels {
             }
             ChannelQuestion::List(_)
             | ChannelQuestion::Count
+            | ChannelQuestion::Rpc { .. }
             | ChannelQuestion::Subscribe { .. }
             | ChannelQuestion::Refresh { .. }
             | ChannelQuestion::Unsubscribe { .. }

@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::centrifugo::{Command, Method, OwnSubscription, Publish, SubscribeRequest};
+use crate::inspect::ChannelAnswer;
 use crate::key::ConnKey;
+use crate::mail::Reply;
 use crate::services::{ClientHeaders, SharedChannelProxy};
 use crate::shrink::Shrink as _;
 
@@ -155,6 +157,8 @@ pub(super) struct Dialogs {
     /// Questions that are not answered.
     asked: usize,
     serials_used: u32,
+    /// Calls that other backends have made, by the numbers of their questions.
+    calls: HashMap<u32, Reply<ChannelAnswer>>,
 }
 
 impl Dialogs {
@@ -197,6 +201,18 @@ impl Dialogs {
     /// The first command of a connection that waits for nothing any more, and the bytes that it took.
     pub(super) fn next_free(&mut self, key: ConnKey) -> Option<(Command<'static>, usize)> {
         self.by_key.get_mut(&key)?.next_free()
+    }
+
+    /// A backend waits for the answer to the question with this number.
+    pub(super) fn await_call(&mut self, serial: u32, reply: Reply<ChannelAnswer>) {
+        self.calls.insert(serial, reply);
+    }
+
+    /// The backend that waits for the answer to this question.
+    pub(super) fn take_call(&mut self, serial: u32) -> Option<Reply<ChannelAnswer>> {
+        let reply = self.calls.remove(&serial);
+        self.calls.shrink_if_sparse(DIALOGS_KEPT);
+        reply
     }
 
     /// Keeps nothing of a connection of which nothing is to be kept.

@@ -47,6 +47,7 @@ impl Channels {
             | ChannelQuestion::Forget(_)
             | ChannelQuestion::List(_)
             | ChannelQuestion::Count
+            | ChannelQuestion::Rpc { .. }
             | ChannelQuestion::Subscribe { .. }
             | ChannelQuestion::Refresh { .. }
             | ChannelQuestion::Unsubscribe { .. }

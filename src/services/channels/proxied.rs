@@ -15,9 +15,12 @@ use super::to_home::{ChannelAction, ProxiedPublication, ToHome};
 use crate::centrifugo::{
     Command, Connect, ConnectResult, Disconnect, ErrorCode, ProxyCall, ProxyDisconnect, ProxyKind,
     ProxyQuestion, ProxyReply, Publish, PublishResult, RefreshResult, Reply, Rpc, SubscribeRequest,
-    Ttl,
+    Ttl, is_json,
 };
 use crate::channels::{Publication, PublicationDetails};
+use crate::inspect::ChannelAnswer;
+use crate::key::ConnKey;
+use crate::mail;
 use crate::services::{Effects, Peer, ProxyAnswer, ProxyRequest, SharedChannelProxy};
 use crate::timer::WallTime;
 use crate::work::prices;
@@ -184,6 +187,59 @@ impl Channels {
         self.ask(peer, question, effects)
     }
 
+    /// Passes a call of another backend on, which is about no connection.
+    pub(super) fn call_for_backend(
+        &mut self,
+        method: &str,
+        params: Option<&[u8]>,
+        reply: mail::Reply<ChannelAnswer>,
+        effects: &mut Effects<'_>,
+    ) {
+        let proxies = &self.settings.proxies;
+        let proxy = match (proxies.of_call(method), self.sender.clone()) {
+            (Some(proxy), Some(answer_to)) => (Arc::clone(proxy), answer_to),
+            (None, _) if proxies.calls.is_empty() => {
+                return reply.send(ChannelAnswer::Failed(ErrorCode::NotAvailable));
+            }
+            (None, _) => return reply.send(ChannelAnswer::Failed(ErrorCode::MethodNotFound)),
+            (Some(_), None) => return reply.send(ChannelAnswer::Failed(ErrorCode::Internal)),
+        };
+        let (proxy, answer_to) = proxy;
+        let about = ProxyQuestion::Rpc { method, data: params };
+        let call = ProxyCall { client: "", protocol: "json", user: Some(""), meta: None, about };
+        let key = ConnKey { index: u32::MAX, generation: ConnKey::NOT_A_CONNECTION };
+        let request = ProxyRequest {
+            peer: Peer { loop_index: self.site.index, key },
+            serial: self.dialogs.next_serial(),
+            kind: ProxyKind::Rpc,
+            body: call.body(),
+            headers: None,
+            answer_to,
+            now: effects.now(),
+        };
+        self.dialogs.await_call(request.serial, reply);
+        proxy.ask(request);
+    }
+
+    fn answer_call(&mut self, serial: u32, answer: Option<ProxyReply>) {
+        let Some(reply) = self.dialogs.take_call(serial) else { return };
+        reply.send(match answer {
+            Some(ProxyReply::Rpc(data)) => {
+                let data = data.as_deref().filter(|own| is_json(own)).unwrap_or(b"null");
+                ChannelAnswer::Json([b"{\"data\":", data, b"}"].concat())
+            }
+            Some(ProxyReply::Error(error)) => ChannelAnswer::Refused(error),
+            Some(
+                ProxyReply::Disconnect(_)
+                | ProxyReply::Connect(_)
+                | ProxyReply::Refresh(_)
+                | ProxyReply::Subscribe(_)
+                | ProxyReply::Publish(_),
+            )
+            | None => ChannelAnswer::Failed(ErrorCode::Internal),
+        });
+    }
+
     /// Asks whether a connection may stay whose time has expired, unless that is being asked.
     pub(super) fn ask_to_stay(&mut self, peer: Peer, effects: &mut Effects<'_>) {
         let Some(proxy) = self.settings.proxies.refresh.clone() else { return };
@@ -256,6 +312,9 @@ impl Channels {
     /// Does what an answer leads to, and then the commands that have waited for it.
     pub(super) fn on_answer(&mut self, answer: ProxyAnswer, effects: &mut Effects<'_>) {
         let ProxyAnswer { peer, serial, reply } = answer;
+        if peer.key.generation == ConnKey::NOT_A_CONNECTION {
+            return self.answer_call(serial, reply);
+        }
         let Some(asked) = self.dialogs.answered(peer.key, serial) else { return };
         effects.discharge(asked.bytes);
         if self.phase_of(peer).is_some_and(|phase| phase != Phase::Closing) {
@@ -272,7 +331,7 @@ impl Channels {
     }
 
     /// A connection is gone: what was asked about it is given up.
-    pub(super) fn give_up_questions(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+    pub(super) fn release_questions(&mut self, peer: Peer, effects: &mut Effects<'_>) {
         let Some(dialog) = self.dialogs.remove(peer.key) else { return };
         let (asked, bytes) = dialog.into_rest();
         if bytes > 0 {

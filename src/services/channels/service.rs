@@ -209,7 +209,7 @@ impl Service for Channels {
 
     fn on_close(&mut self, peer: Peer, reason: CloseReason, effects: &mut Effects<'_>) {
         log::debug!(connection:% = peer; "channels: left: {reason}");
-        self.give_up_questions(peer, effects);
+        self.release_questions(peer, effects);
         let Some(client) = self.clients.remove(peer.key) else { return };
         let connecting = client.rare.as_ref().and_then(|rare| rare.connecting.as_ref());
         if let Some(held) = connecting.map(|own| own.held.bytes()).filter(|bytes| *bytes > 0) {

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use tidegate::centrifugo::{
-    ConnectResult, ProxyDisconnect, ProxyError, ProxyKind, ProxyReply, PublishResult,
+    ConnectResult, ErrorCode, ProxyDisconnect, ProxyError, ProxyKind, ProxyReply, PublishResult,
     RefreshResult, SubscriptionOptions,
 };
+use tidegate::inspect::{ChannelAnswer, ChannelQuestion, Query};
+use tidegate::mail::ReplyReceiver;
 use tidegate::services::channels::{ChannelProxies, NamespaceProxies};
 use tidegate::services::{
     ChannelProxy, Peer, ProxyAnswer, ProxyRequest, ServiceMessage, SharedChannelProxy,
@@ -15,6 +18,7 @@ use tidegate::sim::Random;
 use tidegate::timer::WallTime;
 
 use super::*;
+use crate::operator::send;
 
 /// What was asked and is not answered.
 #[derive(Clone, Default)]
@@ -356,6 +360,34 @@ fn a_backend_is_asked_whether_a_subscription_lasts() {
     let reason = json!({ "code": 2501, "reason": "subscription expired" });
     assert_eq!(pushes, [json!({ "push": { "channel": "asked:a", "unsubscribe": reason } })]);
     assert_eq!(world.counter("channel_members_now"), 0);
+}
+
+#[test]
+fn another_backend_may_make_calls_as_well() {
+    let backend = Scripted::default();
+    let mut world = world(&setup(2, 8), proxied(&backend));
+    let ask = |world: &mut World, method: &str| -> ReplyReceiver<ChannelAnswer> {
+        let question = ChannelQuestion::Rpc { method: method.into(), params: bytes("[1]") };
+        let answer = send(world, 1, |reply| Query::Channels { question, reply });
+        world.settle();
+        answer
+    };
+    let answer = ask(&mut world, "news:get");
+    let body = backend.answer(&mut world, ProxyKind::Rpc, Some(ProxyReply::Rpc(bytes("7"))));
+    assert_eq!((&body["client"], &body["data"]), (&json!(""), &json!([1])));
+    let wanted = ChannelAnswer::Json(b"{\"data\":7}".to_vec());
+    assert_eq!(answer.wait(Duration::ZERO).unwrap(), wanted);
+    let error = ProxyError { code: 1000, message: "no".into(), is_temporary: false };
+    let answer = ask(&mut world, "news:get");
+    backend.answer(&mut world, ProxyKind::Rpc, Some(ProxyReply::Error(error.clone())));
+    assert_eq!(answer.wait(Duration::ZERO).unwrap(), ChannelAnswer::Refused(error));
+    let answer = ask(&mut world, "news:get");
+    backend.answer(&mut world, ProxyKind::Rpc, None);
+    let failed = ChannelAnswer::Failed(ErrorCode::Internal);
+    assert_eq!(answer.wait(Duration::ZERO).unwrap(), failed);
+    let answer = ask(&mut world, "other");
+    let unknown = ChannelAnswer::Failed(ErrorCode::MethodNotFound);
+    assert_eq!(answer.wait(Duration::ZERO).unwrap(), unknown);
 }
 
 /// Whatever is answered when and in which order, each command of a client that stays gets one reply, and in the
