@@ -3,9 +3,17 @@
 //! What is taken here is taken out of the source; the rest is named, so that nothing is passed over in silence.
 //! No secret is copied: it is named as a file that is to be written.
 
-use super::Imported;
 use super::namespace::{lines, tables, toml_list, toml_text};
 use super::source::{Found, Source};
+
+/// What a file became.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Imported {
+    /// The configuration of this gateway.
+    pub(super) toml: String,
+    /// What is to be done by hand, and what has no counterpart, one line each.
+    pub(super) remarks: Vec<String>,
+}
 
 /// What an import has come to so far.
 #[derive(Debug, Default)]

@@ -36,15 +36,6 @@ pub enum ImportFrom {
     },
 }
 
-/// What a file became.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Imported {
-    /// The configuration of this gateway.
-    toml: String,
-    /// What is to be done by hand, and what has no counterpart, one line each.
-    remarks: Vec<String>,
-}
-
 /// Prints what a file becomes: the configuration to standard output, with what has no counterpart as comments
 /// in front. Exit code 0, or 2 for a file that cannot be read.
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "that is what the command is for")]
@@ -52,7 +43,7 @@ pub fn import(options: &ImportOptions) -> ExitCode {
     let ImportFrom::Centrifugo { file } = &options.from;
     match read(file).and_then(|(text, format)| source::Source::parse(&text, format)) {
         Ok(source) => {
-            let Imported { toml, remarks } = centrifugo::imported(source);
+            let centrifugo::Imported { toml, remarks } = centrifugo::imported(source);
             for remark in remarks {
                 println!("# {}", visible_line(&remark));
             }
