@@ -3,10 +3,10 @@
 
 use std::fmt;
 
-use super::Config;
 use super::declare::{Entry, Keys};
 use super::identity::IdentityKind;
 use super::secret::MASK;
+use super::{Config, NamespaceOptions, ProxyOptions, RpcOptions};
 
 /// One table with its keys.
 #[derive(Debug, Default)]
@@ -116,19 +116,7 @@ impl Config {
             tables.push(FileTable::item("upstream", "upstream", index, id, entries));
         }
         tables.push(FileTable::section("channels", channels));
-        for (index, namespace) in namespaces.iter().enumerate() {
-            let (id, entries) = (&namespace.name, namespace.entries());
-            let name = "channels.namespace";
-            tables.push(FileTable::item(name, name, index, id, entries));
-        }
-        for (index, proxy) in proxies.iter().enumerate() {
-            let (name, id) = ("channels.proxy", &proxy.name);
-            tables.push(FileTable::item(name, name, index, id, proxy.entries()));
-        }
-        for (index, rpc) in rpcs.iter().enumerate() {
-            let (name, id) = ("channels.rpc", &rpc.method);
-            tables.push(FileTable::item(name, name, index, id, rpc.entries()));
-        }
+        tables.extend(channel_tables(namespaces, proxies, rpcs));
         tables
     }
 
@@ -140,6 +128,29 @@ impl Config {
         };
         self.tables().iter().any(|table| table.entries.iter().any(is_masked))
     }
+}
+
+/// The tables inside that of channels.
+fn channel_tables(
+    namespaces: &[NamespaceOptions],
+    proxies: &[ProxyOptions],
+    rpcs: &[RpcOptions],
+) -> Vec<FileTable> {
+    let mut tables = Vec::new();
+    for (index, namespace) in namespaces.iter().enumerate() {
+        let (id, entries) = (&namespace.name, namespace.entries());
+        let name = "channels.namespace";
+        tables.push(FileTable::item(name, name, index, id, entries));
+    }
+    for (index, proxy) in proxies.iter().enumerate() {
+        let (name, id) = ("channels.proxy", &proxy.name);
+        tables.push(FileTable::item(name, name, index, id, proxy.entries()));
+    }
+    for (index, rpc) in rpcs.iter().enumerate() {
+        let (name, id) = ("channels.rpc", &rpc.method);
+        tables.push(FileTable::item(name, name, index, id, rpc.entries()));
+    }
+    tables
 }
 
 /// The table of an identity, and those inside it.

@@ -470,7 +470,7 @@ impl Channels {
     }
 
     fn publish_result(
-        &mut self,
+        &self,
         peer: Peer,
         id: u32,
         own: &Publish<'_>,
@@ -484,7 +484,7 @@ impl Channels {
             None => own.data.as_deref().ok_or(ErrorCode::BadRequest)?.as_bytes().into(),
         };
         let info = self.client_info(peer, name.as_str());
-        let details = PublicationDetails { info, tags, ..PublicationDetails::default() };
+        let details = PublicationDetails { info, tags };
         let channel = self.channel(peer, &name, &namespace);
         let publication = ProxiedPublication {
             publication: Publication { data, details: Some(Arc::new(details)) },
