@@ -84,7 +84,16 @@ struct StreamRecord<'a> {
     #[serde(borrow)]
     entries: Vec<EntryRecord<'a>>,
     #[serde(borrow)]
-    keys: Vec<(&'a str, Option<(u32, u64)>, u64)>,
+    keys: Vec<KeyRecord<'a>>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct KeyRecord<'a> {
+    #[serde(borrow)]
+    key: &'a str,
+    /// Epoch and offset.
+    result: Option<(u32, u64)>,
+    kept_ms: u64,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -254,7 +263,13 @@ impl<'a> StreamRecord<'a> {
             offset: position.offset,
             kept_ms: *kept_ms,
             entries: entries.map(|(own, kept_ms)| EntryRecord::of(own, *kept_ms)).collect(),
-            keys: keys.map(|own| (&*own.key, own.result.map(result), own.kept_ms)).collect(),
+            keys: keys
+                .map(|own| KeyRecord {
+                    key: &own.key,
+                    result: own.result.map(result),
+                    kept_ms: own.kept_ms,
+                })
+                .collect(),
         }
     }
 
@@ -263,16 +278,16 @@ impl<'a> StreamRecord<'a> {
         ChannelName::parse(self.channel).is_ok()
             && self.entries.len() as u64 <= self.offset
             && self.keys.len() <= IDEMPOTENT_MAX
-            && self.keys.iter().all(|(key, ..)| key.len() <= IDEMPOTENCY_KEY_BYTES_MAX)
+            && self.keys.iter().all(|own| own.key.len() <= IDEMPOTENCY_KEY_BYTES_MAX)
     }
 
     fn to_copy(&self) -> StreamCopy {
         let position = |(epoch, offset)| Position { offset, epoch: Epoch(epoch) };
         let entries = self.entries.iter().map(|own| (own.to_publication(), own.kept_ms));
-        let keys = self.keys.iter().map(|(key, result, kept_ms)| KeyCopy {
-            key: Box::from(*key),
-            result: result.map(position),
-            kept_ms: *kept_ms,
+        let keys = self.keys.iter().map(|own| KeyCopy {
+            key: Box::from(own.key),
+            result: own.result.map(position),
+            kept_ms: own.kept_ms,
         });
         StreamCopy {
             channel: Arc::from(self.channel),
