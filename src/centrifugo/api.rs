@@ -45,8 +45,10 @@ pub enum ApiCall {
 /// What is published.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ApiPublish {
-    /// JSON in one line.
-    pub data: String,
+    /// JSON, or other bytes.
+    pub data: Vec<u8>,
+    /// Whether it is other bytes.
+    pub is_binary: bool,
     /// Words for filters and programs, by their names.
     pub tags: Vec<(Box<str>, Box<str>)>,
     /// With the same key it is published once in five minutes; empty for none.
@@ -273,23 +275,21 @@ fn publish_of(body: &[u8], is_broadcast: bool) -> Result<ApiCall, BadCall> {
         return Err(BadCall::Field);
     }
     let data = match (fields.data, fields.b64data) {
-        (Some(raw), _) => without_newlines(raw.get()).into_owned(),
-        (None, Some(encoded)) => {
-            let bytes = STANDARD.decode(encoded).map_err(|_| BadCall::Field)?;
-            let text = String::from_utf8(bytes).map_err(|_| BadCall::Field)?;
-            if !is_json(text.as_bytes()) {
-                return Err(BadCall::Field);
-            }
-            without_newlines(&text).into_owned()
-        }
+        (Some(raw), _) => without_newlines(raw.get()).into_owned().into_bytes(),
+        (None, Some(encoded)) => STANDARD.decode(encoded).map_err(|_| BadCall::Field)?,
         (None, None) => return Err(BadCall::Field),
     };
+    if data.is_empty() {
+        return Err(BadCall::Field);
+    }
+    let is_binary = !is_json(&data);
     let idempotency_key = fields.idempotency_key.unwrap_or_default();
     if idempotency_key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
         return Err(BadCall::Field);
     }
     let publish = ApiPublish {
         data,
+        is_binary,
         tags: fields.tags.unwrap_or_default().into_iter().collect(),
         idempotency_key,
         skip_history: fields.skip_history.unwrap_or(false),
@@ -475,13 +475,20 @@ mod tests {
     #[test]
     fn calls_have_these_bodies() {
         let publish = |body: &str| parse_call("publish", body.as_bytes());
-        let wanted = ApiPublish { data: "{\"a\": 1}".to_owned(), ..ApiPublish::default() };
+        let wanted = ApiPublish { data: b"{\"a\": 1}".to_vec(), ..ApiPublish::default() };
         let call = Ok(ApiCall::Publish(vec!["x".to_owned()], wanted.clone(), false));
         assert_eq!(publish("{\"channel\":\"x\",\"data\":{\"a\":\n 1}}"), call);
         let encoded = STANDARD.encode("{\"a\": 1}");
         assert_eq!(publish(&format!("{{\"channel\":\"x\",\"b64data\":\"{encoded}\"}}")), call);
         assert_eq!(publish("{\"channel\":\"x\"}"), Err(BadCall::Field));
         assert_eq!(publish("{\"channel\":\"x\",\"b64data\":\"e30\"}"), Err(BadCall::Field));
+        assert_eq!(publish("{\"channel\":\"x\",\"b64data\":\"\"}"), Err(BadCall::Field));
+        let Ok(ApiCall::Publish(_, binary, _)) =
+            publish("{\"channel\":\"x\",\"b64data\":\"/wA=\"}")
+        else {
+            panic!("it may be any bytes")
+        };
+        assert_eq!((&binary.data[..], binary.is_binary), (&[0xFF, 0][..], true));
         assert_eq!(publish("no"), Err(BadCall::Json));
         let broadcast =
             parse_call("broadcast", b"{\"channels\":[\"x\",\"y\"],\"data\":{\"a\": 1}}");

@@ -116,6 +116,8 @@ codes! {
         ConnectionLimit = 3504 "connection limit",
         /// The connection has as many channels as it may have.
         ChannelLimit = 3505 "channel limit",
+        /// What there is for the client cannot be written in the format that it speaks.
+        InappropriateProtocol = 3506 "inappropriate protocol",
         /// The client may not connect.
         PermissionDenied = 3507 "permission denied",
         /// What the client has sent is switched off.

@@ -11,7 +11,11 @@ pub struct Command<'c> {
     pub method: Method<'c>,
 }
 
-/// What a command asks for. Texts called `data` are JSON, without line breaks.
+/// What an application gives along, never empty: JSON without line breaks from a client that speaks JSON, any
+/// bytes from one that speaks Protobuf.
+pub type Data<'c> = Cow<'c, [u8]>;
+
+/// What a command asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Method<'c> {
     /// The first command of every client.
@@ -48,7 +52,7 @@ pub struct Connect<'c> {
     /// Says who the client is; empty if it has none.
     pub token: Cow<'c, str>,
     /// For the backend.
-    pub data: Option<Cow<'c, str>>,
+    pub data: Option<Data<'c>>,
     /// Subscriptions that the server made, and that were recoverable, with the name of their channel.
     pub subs: Vec<(Cow<'c, str>, OwnSubscription<'c>)>,
     /// The name of the client's library.
@@ -84,7 +88,7 @@ pub struct SubscribeRequest<'c> {
     /// The epoch of that.
     pub epoch: Cow<'c, str>,
     /// For the backend.
-    pub data: Option<Cow<'c, str>>,
+    pub data: Option<Data<'c>>,
     /// Whether the position is to be watched.
     pub positioned: bool,
     /// Whether what is missed is to be recovered.
@@ -272,7 +276,7 @@ pub struct Publish<'c> {
     /// The channel.
     pub channel: Cow<'c, str>,
     /// What.
-    pub data: Option<Cow<'c, str>>,
+    pub data: Option<Data<'c>>,
 }
 
 /// What was published.
@@ -303,5 +307,5 @@ pub struct Rpc<'c> {
     /// Which call.
     pub method: Cow<'c, str>,
     /// What it is given.
-    pub data: Option<Cow<'c, str>>,
+    pub data: Option<Data<'c>>,
 }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::command::{
-    Command, Connect, HistoryRequest, Method, OwnSubscription, Publish, Rpc, SinceRequest,
+    Command, Connect, Data, HistoryRequest, Method, OwnSubscription, Publish, Rpc, SinceRequest,
     SubscribeRequest,
 };
 
@@ -138,8 +138,11 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-fn raw(value: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    value.map(|own| without_newlines(own.get()))
+fn raw(value: Option<&RawValue>) -> Option<Data<'_>> {
+    value.map(|own| match without_newlines(own.get()) {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    })
 }
 
 #[derive(Deserialize)]
@@ -387,8 +390,8 @@ mod tests {
             let frame = all.iter().map(text).collect::<Vec<_>>().join("\n");
             let found: Vec<_> = commands(frame.as_bytes()).collect::<Result<_, _>>().unwrap();
             prop_assert!(found.iter().all(|own| own.id == id));
-            let same = |raw: &Option<Cow<'_, str>>| {
-                let raw = raw.as_ref().unwrap();
+            let same = |raw: &Option<Data<'_>>| {
+                let raw = std::str::from_utf8(raw.as_ref().unwrap()).unwrap();
                 !raw.contains(['\n', '\r']) && serde_json::from_str::<Value>(raw).unwrap() == data
             };
             let Method::Publish(own) = &found[0].method else { panic!("{found:?}") };
@@ -465,7 +468,7 @@ mod tests {
         assert_eq!(method(both), Method::Presence("a".into()));
         assert_eq!(
             method("{\"id\":1,\"publish\":{\"channel\":\"a\",\"data\":null}}"),
-            Method::Publish(Publish { channel: "a".into(), data: Some("null".into()) })
+            Method::Publish(Publish { channel: "a".into(), data: Some(b"null"[..].into()) })
         );
         assert_eq!(
             method("{\"id\":1,\"publish\":{\"channel\":null}}"),

@@ -4,6 +4,10 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use memchr::memchr2;
+
 use super::code::{ErrorCode, Unsubscribed};
 use super::proxy_reply::ProxyError;
 use super::reply::{Connected, HistoryPage, Reply, Subscribed, Ttl};
@@ -11,13 +15,13 @@ use crate::channels::{ClientInfo, Position, Publication};
 
 /// Writes one object after the other into a buffer of its own.
 #[derive(Debug, Default)]
-pub struct Encoder {
+pub(super) struct JsonEncoder {
     buffer: Vec<u8>,
 }
 
-impl Encoder {
+impl JsonEncoder {
     /// The reply to the command with this ID.
-    pub fn reply(&mut self, id: u32, reply: &Reply<'_>) -> &[u8] {
+    pub(super) fn reply(&mut self, id: u32, reply: &Reply<'_>) -> &[u8] {
         self.begin(id);
         match reply {
             Reply::Connected(own) => self.connected(own),
@@ -60,7 +64,7 @@ impl Encoder {
     }
 
     /// The reply to a command that fails.
-    pub fn error(&mut self, id: u32, error: ErrorCode) -> &[u8] {
+    pub(super) fn error(&mut self, id: u32, error: ErrorCode) -> &[u8] {
         self.begin(id);
         self.text("\"error\":");
         self.error_object(error);
@@ -68,7 +72,7 @@ impl Encoder {
     }
 
     /// The reply to a command that a backend refuses.
-    pub fn backend_error(&mut self, id: u32, error: &ProxyError) -> &[u8] {
+    pub(super) fn backend_error(&mut self, id: u32, error: &ProxyError) -> &[u8] {
         let ProxyError { code, message, is_temporary } = error;
         self.begin(id);
         self.text("\"error\":{\"code\":");
@@ -80,7 +84,7 @@ impl Encoder {
     }
 
     /// What a call of a backend leads to: the object of a reply alone, or the position of a publication.
-    pub fn result(&mut self, reply: &Reply<'_>, position: Option<Position>) -> &[u8] {
+    pub(super) fn result(&mut self, reply: &Reply<'_>, position: Option<Position>) -> &[u8] {
         self.buffer.clear();
         match reply {
             Reply::Presence(members) => self.presence(members),
@@ -101,7 +105,7 @@ impl Encoder {
     }
 
     /// A publication for the members of a channel.
-    pub fn publication(
+    pub(super) fn publication(
         &mut self,
         channel: &str,
         offset: Option<u64>,
@@ -113,17 +117,17 @@ impl Encoder {
     }
 
     /// Tells the members of a channel that one has come.
-    pub fn join(&mut self, channel: &str, info: &ClientInfo) -> &[u8] {
+    pub(super) fn join(&mut self, channel: &str, info: &ClientInfo) -> &[u8] {
         self.presence_event(channel, "join", info)
     }
 
     /// Tells the members of a channel that one has left.
-    pub fn leave(&mut self, channel: &str, info: &ClientInfo) -> &[u8] {
+    pub(super) fn leave(&mut self, channel: &str, info: &ClientInfo) -> &[u8] {
         self.presence_event(channel, "leave", info)
     }
 
     /// Tells a client that its subscription has ended.
-    pub fn unsubscribed(&mut self, channel: &str, why: Unsubscribed) -> &[u8] {
+    pub(super) fn unsubscribed(&mut self, channel: &str, why: Unsubscribed) -> &[u8] {
         self.begin_push(channel, "unsubscribe");
         self.text("{\"code\":");
         self.number(why.code());
@@ -134,14 +138,14 @@ impl Encoder {
     }
 
     /// Tells a client that the server has subscribed it.
-    pub fn server_subscribed(&mut self, channel: &str, subscribed: &Subscribed) -> &[u8] {
+    pub(super) fn server_subscribed(&mut self, channel: &str, subscribed: &Subscribed) -> &[u8] {
         self.begin_push(channel, "subscribe");
         self.subscribed(subscribed);
         self.end_push()
     }
 
     /// Tells a client that a backend has renewed what its connection is allowed.
-    pub fn refreshed(&mut self, ttl: Ttl) -> &[u8] {
+    pub(super) fn refreshed(&mut self, ttl: Ttl) -> &[u8] {
         self.buffer.clear();
         self.text("{\"push\":{\"refresh\":{");
         self.ttl(ttl, "");
@@ -246,9 +250,19 @@ impl Encoder {
     }
 
     fn publication_object(&mut self, offset: Option<u64>, publication: &Publication) {
-        self.text("{\"data\":");
-        self.buffer.extend_from_slice(&publication.data);
-        if let Some(details) = publication.details.as_deref() {
+        let details = publication.details.as_deref();
+        match details.is_some_and(|own| own.is_binary) {
+            // A backend is told of it so; clients that speak JSON are told of none such.
+            true => {
+                self.text("{\"b64data\":");
+                self.string(&STANDARD.encode(&publication.data));
+            }
+            false => {
+                self.text("{\"data\":");
+                self.raw(&publication.data);
+            }
+        }
+        if let Some(details) = details {
             if let Some(info) = &details.info {
                 self.text(",\"info\":");
                 self.client_info(info);
@@ -286,6 +300,16 @@ impl Encoder {
         self.text(",\"num_users\":");
         self.number(users);
         self.text("}");
+    }
+
+    /// JSON, without line breaks, which mean nothing in it but would end the object that it is in: what
+    /// comes as Protobuf may have some.
+    fn raw(&mut self, mut json: &[u8]) {
+        while let Some(at) = memchr2(b'\n', b'\r', json) {
+            self.buffer.extend_from_slice(&json[..at]);
+            json = &json[at + 1..];
+        }
+        self.buffer.extend_from_slice(json);
     }
 
     fn client_info(&mut self, info: &ClientInfo) {
@@ -408,7 +432,7 @@ mod tests {
         let tags = prop::collection::btree_map("\\PC{0,4}", "\\PC{0,4}", 0..3);
         let details = (prop::option::of(info()), tags).prop_map(|(info, tags)| {
             let tags = tags.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-            Arc::new(PublicationDetails { info, tags })
+            Arc::new(PublicationDetails { info, tags, is_binary: false })
         });
         (data(), prop::option::of(details))
             .prop_map(|(data, details)| Publication { data, details })
@@ -507,7 +531,7 @@ mod tests {
             (offset, publication) in (prop::option::of(1..9_u64), publication()),
             (ttl, ping_s, pong) in (0..3_u32, 0..3_u32, any::<bool>()),
         ) {
-            let mut encoder = Encoder::default();
+            let mut encoder = JsonEncoder::default();
             let mut reply = |reply: Reply<'_>| value(encoder.reply(id, &reply));
             let subscribed = naive_subscribed(&own);
             prop_assert_eq!(
@@ -566,13 +590,13 @@ mod tests {
 
     #[test]
     fn short_replies_are_these() {
-        let mut encoder = Encoder::default();
+        let mut encoder = JsonEncoder::default();
         let mut reply =
             |own: Reply<'_>| String::from_utf8(encoder.reply(7, &own).to_vec()).unwrap();
         assert_eq!(reply(Reply::Unsubscribed), r#"{"id":7,"unsubscribe":{}}"#);
         assert_eq!(reply(Reply::Published), r#"{"id":7,"publish":{}}"#);
         let result = |position| {
-            let mut encoder = Encoder::default();
+            let mut encoder = JsonEncoder::default();
             String::from_utf8(encoder.result(&Reply::Published, position).to_vec()).unwrap()
         };
         assert_eq!(result(None), "{}");

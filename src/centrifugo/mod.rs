@@ -2,7 +2,7 @@
 //!
 //! A frame of a client holds one or more commands, and each command leads to one reply; what a client did not
 //! ask for comes as a push. The types here are those of the protocol, whatever they are written in; `decode`
-//! and `encode` read and write them as JSON, which clients speak unless they ask for something else. The
+//! and `encode` read and write them as JSON, which clients speak unless they ask for Protobuf. The
 //! protocol is that of `centrifugal/protocol` (`definitions/client.proto`), in its second generation.
 //!
 //! | file | what it is |
@@ -10,8 +10,11 @@
 //! | `command` | what a client asks for |
 //! | `reply` | what it is answered and told |
 //! | `code` | the codes of errors, ends of subscriptions and ends of connections |
+//! | `format` | JSON or Protobuf, as a client asks for |
 //! | `decode` | frames with commands in JSON |
 //! | `encode` | replies and pushes in JSON |
+//! | `protobuf` | both in Protobuf |
+//! | `encoder` | replies and pushes in either |
 //! | `subscription` | subscriptions that the server makes, as tokens and backends write them |
 //! | `api` | what backends ask for over HTTP |
 //! | `proxy_call` | what backends are asked about a connection |
@@ -22,6 +25,9 @@ mod code;
 mod command;
 mod decode;
 mod encode;
+mod encoder;
+mod format;
+mod protobuf;
 mod proxy_call;
 mod proxy_reply;
 mod reply;
@@ -34,11 +40,13 @@ pub use api::{
 };
 pub use code::{Disconnect, ErrorCode, Unsubscribed};
 pub use command::{
-    Command, Connect, HistoryRequest, Method, OwnSubscription, Publish, Rpc, SinceRequest,
+    Command, Connect, Data, HistoryRequest, Method, OwnSubscription, Publish, Rpc, SinceRequest,
     SubscribeRequest,
 };
 pub use decode::{BadFrame, COMMANDS_MAX, commands, is_json, without_newlines};
-pub use encode::Encoder;
+pub use encoder::Encoder;
+pub use format::{Encoded, Format, JSON_SUBPROTOCOL, PROTOBUF_SUBPROTOCOL};
+pub use protobuf::protobuf_commands;
 pub use proxy_call::{ProxyCall, ProxyQuestion};
 pub use proxy_reply::{
     BadProxyReply, ConnectResult, MESSAGE_BYTES_MAX, PROXY_INFO_BYTES_MAX, PROXY_USER_BYTES_MAX,

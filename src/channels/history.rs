@@ -23,6 +23,8 @@ pub struct PublicationDetails {
     pub info: Option<ClientInfo>,
     /// Words for filters and programs, in the order of the names.
     pub tags: Vec<(Box<str>, Box<str>)>,
+    /// Whether the data is not JSON, so that clients which speak JSON cannot be given it.
+    pub is_binary: bool,
 }
 
 impl Publication {
@@ -30,6 +32,12 @@ impl Publication {
     #[must_use]
     pub fn new(data: impl Into<Arc<[u8]>>) -> Self {
         Self { data: data.into(), details: None }
+    }
+
+    /// Whether its data is not JSON.
+    #[must_use]
+    pub fn is_binary(&self) -> bool {
+        self.details.as_ref().is_some_and(|own| own.is_binary)
     }
 
     /// Bytes of memory that it holds, beside its own size.

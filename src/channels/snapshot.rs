@@ -111,6 +111,8 @@ struct DetailsRecord<'a> {
     info: Option<InfoRecord<'a>>,
     #[serde(borrow)]
     tags: Vec<(&'a str, &'a str)>,
+    #[serde(default)]
+    is_binary: bool,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -309,6 +311,7 @@ impl<'a> EntryRecord<'a> {
                 chan_info: info.chan_info.as_deref().map(Bytes),
             }),
             tags: own.tags.iter().map(|(name, value)| (&**name, &**value)).collect(),
+            is_binary: own.is_binary,
         });
         Self { kept_ms, data: Bytes(&publication.data), details }
     }
@@ -323,7 +326,7 @@ impl<'a> EntryRecord<'a> {
             });
             let tags = own.tags.iter();
             let tags = tags.map(|(name, value)| (Box::from(*name), Box::from(*value))).collect();
-            Arc::new(PublicationDetails { info, tags })
+            Arc::new(PublicationDetails { info, tags, is_binary: own.is_binary })
         });
         Publication { data: self.data.0.into(), details }
     }
@@ -352,8 +355,10 @@ mod tests {
             let boxed = |(name, value): (String, String)| (name.into(), value.into());
             all.into_iter().map(boxed).collect::<Vec<(Box<str>, Box<str>)>>()
         });
-        let details = (prop::option::of(info), tags);
-        let details = details.prop_map(|(info, tags)| Arc::new(PublicationDetails { info, tags }));
+        let details = (prop::option::of(info), tags, any::<bool>());
+        let details = details.prop_map(|(info, tags, is_binary)| {
+            Arc::new(PublicationDetails { info, tags, is_binary })
+        });
         (bytes(), prop::option::of(details), any::<u64>())
             .prop_map(|(data, details, ms)| (Publication { data: data.into(), details }, ms))
     }

@@ -124,7 +124,7 @@ impl Comments<'_> {
         }
         if configured.subprotocols.is_none() && !websocket.subprotocols.is_empty() {
             let names = &websocket.subprotocols;
-            writeln!(f, "#   route[{index}].subprotocols = {names:?} (as of any room)")?;
+            writeln!(f, "#   route[{index}].subprotocols = {names:?} (as of any such route)")?;
         }
         if websocket.origins.is_same_host() {
             writeln!(f, "#   route[{index}].origins: same host")?;

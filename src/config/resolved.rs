@@ -27,6 +27,7 @@ use super::{
     RpcOptions, ServerUrl, ServiceKind, SlowPolicy, SocketOptions, Timeouts, TlsOptions,
     TokenPlace, Turn, UpstreamOptions, WebSocketOptions, WebhookOptions,
 };
+use crate::centrifugo::{JSON_SUBPROTOCOL, PROTOBUF_SUBPROTOCOL};
 use crate::effects::MessageLimits;
 use crate::http::HostPattern;
 use crate::os::raise_descriptor_limit;
@@ -454,8 +455,10 @@ fn resolved_websocket(
 ) -> ResolvedWebSocket {
     let by_service = || match route.service {
         RouteService::Room { .. } => vec![CHAT_SUBPROTOCOL.to_owned()],
+        RouteService::Channels { .. } => {
+            [JSON_SUBPROTOCOL, PROTOBUF_SUBPROTOCOL].map(str::to_owned).to_vec()
+        }
         RouteService::Broadcast { .. }
-        | RouteService::Channels { .. }
         | RouteService::Chat { .. }
         | RouteService::Echo { .. }
         | RouteService::Events { .. }

@@ -63,7 +63,7 @@ fn gateway() -> Gateway {
     ))
 }
 
-fn centrifuge_js_passes_its_battery(package: &str) {
+fn centrifuge_js_passes_its_battery(package: &str, format: &str) {
     let clients = below_root("target/clients/centrifuge");
     if !clients.join("node_modules").join(package).exists() {
         return skip_without("centrifuge, which scripts/install-clients installs");
@@ -72,23 +72,42 @@ fn centrifuge_js_passes_its_battery(package: &str) {
     let mut command = Command::new("node");
     command.arg(below_root("tests/clients/centrifuge/battery.mjs"));
     command.arg(format!("ws://{}/connection/websocket", gateway.address()));
-    command.arg(clients).arg(package).arg(SECRET);
+    command.arg(clients).args([package, SECRET, format]);
     command.arg(format!("http://{}/api", gateway.api_address())).arg(KEY);
     run(command);
 }
 
 #[test]
 fn a_new_centrifuge_js_passes_its_battery() {
-    centrifuge_js_passes_its_battery("centrifuge");
+    centrifuge_js_passes_its_battery("centrifuge", "json");
+}
+
+#[test]
+fn a_new_centrifuge_js_passes_its_battery_in_protobuf() {
+    centrifuge_js_passes_its_battery("centrifuge", "protobuf");
 }
 
 #[test]
 fn an_old_centrifuge_js_passes_its_battery() {
-    centrifuge_js_passes_its_battery("centrifuge-5.5");
+    centrifuge_js_passes_its_battery("centrifuge-5.5", "json");
+}
+
+#[test]
+fn an_old_centrifuge_js_passes_its_battery_in_protobuf() {
+    centrifuge_js_passes_its_battery("centrifuge-5.5", "protobuf");
 }
 
 #[test]
 fn centrifuge_python_passes_its_battery() {
+    centrifuge_python_passes_its_battery_in("json");
+}
+
+#[test]
+fn centrifuge_python_passes_its_battery_in_protobuf() {
+    centrifuge_python_passes_its_battery_in("protobuf");
+}
+
+fn centrifuge_python_passes_its_battery_in(format: &str) {
     let python = below_root("target/clients/centrifuge/python/bin/python");
     if !python.exists() {
         return skip_without("centrifuge-python, which scripts/install-clients installs");
@@ -96,7 +115,7 @@ fn centrifuge_python_passes_its_battery() {
     let gateway = gateway();
     let mut command = Command::new(python);
     command.arg(below_root("tests/clients/centrifuge/battery.py"));
-    command.arg(format!("ws://{}/connection/websocket", gateway.address())).arg(SECRET);
+    command.arg(format!("ws://{}/connection/websocket", gateway.address())).args([SECRET, format]);
     run(command);
 }
 

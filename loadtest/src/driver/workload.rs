@@ -98,6 +98,16 @@ impl ConnHandle<'_> {
         self.connection.send_text_one_way(text, &mut self.outgoing);
     }
 
+    /// Sends a binary message; data is due in return.
+    pub(crate) fn send_binary(&mut self, payload: &[u8]) {
+        self.connection.send_binary(payload, &mut self.outgoing);
+    }
+
+    /// Sends a binary message to which no answer is due.
+    pub(crate) fn send_binary_one_way(&mut self, payload: &[u8]) {
+        self.connection.send_binary_one_way(payload, &mut self.outgoing);
+    }
+
     /// Sends a message; its echo is due in return.
     pub(crate) fn send_message(&mut self, pattern: &Pattern, id: MessageId) {
         self.connection.send_message(&mut self.outgoing, |out| pattern.append_frame(id, out));

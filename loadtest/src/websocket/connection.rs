@@ -195,6 +195,20 @@ impl Connection {
         }
     }
 
+    /// As [`send_text`](Self::send_text), a binary message.
+    pub(crate) fn send_binary(&mut self, payload: &[u8], outgoing: &mut Outgoing<'_>) {
+        if self.owes_echo(outgoing.deadline) {
+            outgoing.frame(Opcode::Binary, payload);
+        }
+    }
+
+    /// As [`send_text_one_way`](Self::send_text_one_way), a binary message.
+    pub(crate) fn send_binary_one_way(&self, payload: &[u8], outgoing: &mut Outgoing<'_>) {
+        if self.phase == Phase::Open {
+            outgoing.frame(Opcode::Binary, payload);
+        }
+    }
+
     /// Sends a whole frame that `append` writes, and expects data in return.
     pub(crate) fn send_message(
         &mut self,

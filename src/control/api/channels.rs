@@ -197,12 +197,11 @@ async fn publish_to(
     publish: ApiPublish,
     is_broadcast: bool,
 ) -> Result<String, ErrorCode> {
-    let ApiPublish { data, tags, idempotency_key, skip_history } = publish;
-    let details = PublicationDetails { tags, ..PublicationDetails::default() };
-    let publication = Publication {
-        data: data.into_bytes().into(),
-        details: (!details.tags.is_empty()).then(|| Arc::new(details)),
-    };
+    let ApiPublish { data, is_binary, tags, idempotency_key, skip_history } = publish;
+    let details = PublicationDetails { tags, is_binary, ..PublicationDetails::default() };
+    let has_details = is_binary || !details.tags.is_empty();
+    let publication =
+        Publication { data: data.into(), details: has_details.then(|| Arc::new(details)) };
     let question = |channel: String| ChannelQuestion::Publish {
         channel: channel.into(),
         publication: publication.clone(),

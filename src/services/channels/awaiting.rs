@@ -5,6 +5,7 @@
 //! sent that reply: so a publication can be neither lost nor ahead of it. This lasts for two messages between
 //! loops.
 
+use crate::centrifugo::Format;
 use crate::channels::{ClientInfo, Presence};
 use crate::services::Peer;
 use crate::shrink::Shrink as _;
@@ -22,6 +23,7 @@ pub(super) struct RareMembers {
 #[derive(Debug)]
 struct Awaiting {
     peer: Peer,
+    format: Format,
     hears_joins: bool,
     /// What it gets once it has confirmed.
     frames: Vec<EncodedFrame>,
@@ -46,15 +48,16 @@ impl RareMembers {
     }
 
     /// A member gets what comes once it has confirmed.
-    pub(super) fn await_confirmation(&mut self, peer: Peer, hears_joins: bool) {
+    pub(super) fn await_confirmation(&mut self, peer: Peer, format: Format, hears_joins: bool) {
         let (frames, bytes, is_cut) = (Vec::new(), 0, false);
-        self.awaiting.push(Awaiting { peer, hears_joins, frames, bytes, is_cut });
+        self.awaiting.push(Awaiting { peer, format, hears_joins, frames, bytes, is_cut });
     }
 
-    /// Keeps a frame for the members that have not confirmed.
-    pub(super) fn keep(&mut self, frame: &EncodedFrame, is_join: bool, joins_are_apart: bool) {
+    /// Keeps a frame for the members that have not confirmed and speak this; one that is apart is for those who
+    /// hear joins.
+    pub(super) fn keep(&mut self, frame: &EncodedFrame, format: Format, is_apart: bool) {
         for own in &mut self.awaiting {
-            if is_join && joins_are_apart && !own.hears_joins {
+            if own.format != format || (is_apart && !own.hears_joins) {
                 continue;
             }
             let bytes = own.bytes + frame.as_bytes().len();
@@ -100,12 +103,13 @@ mod tests {
     #[test]
     fn what_comes_before_the_confirmation_waits_in_order() {
         let mut members = RareMembers::default();
-        members.await_confirmation(peer(1), false);
+        members.await_confirmation(peer(1), Format::Json, false);
         let frame = |text| EncodedFrame::text(text);
-        members.keep(&frame("a"), false, true);
-        members.await_confirmation(peer(2), true);
-        members.keep(&frame("b"), true, true);
-        members.keep(&frame("c"), true, false);
+        members.keep(&frame("a"), Format::Json, false);
+        members.await_confirmation(peer(2), Format::Json, true);
+        members.keep(&frame("other"), Format::Protobuf, false);
+        members.keep(&frame("b"), Format::Json, true);
+        members.keep(&frame("c"), Format::Json, false);
         assert_eq!(members.confirm(peer(3)), None);
         let waited = |frames, hears_joins| Some(Waited { frames, is_cut: false, hears_joins });
         assert_eq!(members.confirm(peer(1)), waited(vec![frame("a"), frame("c")], false));
@@ -117,14 +121,14 @@ mod tests {
     #[test]
     fn more_than_is_kept_is_lost_as_a_whole() {
         let mut members = RareMembers::default();
-        members.await_confirmation(peer(1), false);
+        members.await_confirmation(peer(1), Format::Json, false);
         for _ in 0..=FRAMES_MAX {
-            members.keep(&EncodedFrame::text("x"), false, true);
+            members.keep(&EncodedFrame::text("x"), Format::Json, false);
         }
         let wanted = Waited { frames: Vec::new(), is_cut: true, hears_joins: false };
         assert_eq!(members.confirm(peer(1)), Some(wanted));
-        members.await_confirmation(peer(2), false);
-        members.keep(&EncodedFrame::text(&"x".repeat(BYTES_MAX + 1)), false, true);
+        members.await_confirmation(peer(2), Format::Json, false);
+        members.keep(&EncodedFrame::text(&"x".repeat(BYTES_MAX + 1)), Format::Json, false);
         assert!(members.confirm(peer(2)).is_some_and(|own| own.is_cut));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::clients::Phase;
 use super::home::HomeQuestion;
-use super::service::{Channels, reply};
+use super::service::{Channels, reply_to};
 use super::subscribe::Joining;
 use super::to_home::{Forwarded, LeaveReply, Told};
 use super::tokens::ttl;
@@ -209,7 +209,8 @@ impl Channels {
         if let Some(info) = info {
             rare.info = Some(Arc::clone(info));
         }
-        reply(peer, self.encoder.refreshed(ttl(expires_at, now)), effects);
+        let format = self.clients.format(peer.key);
+        reply_to(peer, self.encoder.refreshed(format, ttl(expires_at, now)), effects);
         self.file_anew(peer, effects);
     }
 

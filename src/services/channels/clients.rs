@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use super::channel_ref::{ChannelRef, ChannelRefs};
 use super::connecting::Connecting;
 use super::publish_rate::PublishRates;
+use crate::centrifugo::Format;
 use crate::channels::ClientId;
 use crate::key::{ConnKey, SlotRef, slot_number};
 use crate::timer::{Millis, Tick, TimerLink, TimerLinks, WallTime, Wheel};
@@ -30,6 +31,8 @@ pub(super) struct Client {
     /// When the next ping is due, or its answer, or the first command.
     pub(super) next: Tick,
     pub(super) phase: Phase,
+    /// What it speaks.
+    pub(super) format: Format,
     /// Whether a ping is yet to be answered.
     pub(super) awaits_pong: bool,
     /// The number of the last subscription, by which answers about it are told apart from those about an
@@ -165,6 +168,7 @@ impl Clients {
             timer: TimerLink::UNFILED,
             next,
             phase: Phase::New,
+            format: Format::Json,
             awaits_pong: false,
             serial: 0,
         }));
@@ -184,6 +188,11 @@ impl Clients {
     pub(super) fn get_mut(&mut self, key: ConnKey) -> Option<&mut Client> {
         let slot = self.slot(key)?;
         self.clients.0.get_mut(slot as usize)
+    }
+
+    /// What a connection speaks.
+    pub(super) fn format(&self, key: ConnKey) -> Format {
+        self.get(key).map_or(Format::Json, |client| client.format)
     }
 
     fn slot(&self, key: ConnKey) -> Option<u32> {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::channel_ref::ChannelRef;
 use super::clients::Phase;
-use super::service::{Channels, reply};
+use super::service::Channels;
 use super::to_home::{ChannelAction, HistoryQuestion, LeaveReply, ToHome};
 use super::tokens::{connection_token, subscription_token, ttl};
 use crate::centrifugo::{
-    Command, Disconnect, ErrorCode, HistoryRequest, Method, Publish, Reply, SinceRequest, commands,
+    BadFrame, Command, Disconnect, ErrorCode, Format, HistoryRequest, Method, Publish, Reply,
+    SinceRequest, commands, is_json, protobuf_commands,
 };
 use crate::channels::{
     ChannelName, ClientInfo, InvalidChannel, Namespace, Publication, PublicationDetails,
@@ -53,7 +54,22 @@ impl Channels {
         effects: &mut Effects<'_>,
     ) {
         effects.charge_work(prices::bytes(frame.len()));
-        for (number, command) in commands(frame).enumerate().skip(done) {
+        match self.clients.format(peer.key) {
+            Format::Json => self.run_commands(peer, (frame, done), commands(frame), effects),
+            Format::Protobuf => {
+                self.run_commands(peer, (frame, done), protobuf_commands(frame), effects);
+            }
+        }
+    }
+
+    fn run_commands<'c>(
+        &mut self,
+        peer: Peer,
+        (frame, done): (&[u8], usize),
+        commands: impl Iterator<Item = Result<Command<'c>, BadFrame>>,
+        effects: &mut Effects<'_>,
+    ) {
+        for (number, command) in commands.enumerate().skip(done) {
             let Some(phase) = self.clients.get(peer.key).map(|client| client.phase) else { return };
             match phase {
                 Phase::Closing => return,
@@ -98,7 +114,7 @@ impl Channels {
     ) {
         match result {
             Ok(()) => {}
-            Err(Failure::Error(code)) => reply(peer, self.encoder.error(id, code), effects),
+            Err(Failure::Error(code)) => self.reply_error(peer, id, code, effects),
             Err(Failure::Disconnect(why)) => self.disconnect(peer, why, effects),
         }
     }
@@ -136,11 +152,11 @@ impl Channels {
             Method::Publish(own) => self.publish_for(peer, id, &own, effects),
             Method::Presence(channel) => {
                 let channel = self.presence_channel(peer, &channel)?;
-                ask_home(peer, channel, ChannelAction::Presence(id), effects)
+                self.ask_home(peer, channel, ChannelAction::Presence(id), effects)
             }
             Method::PresenceStats(channel) => {
                 let channel = self.presence_channel(peer, &channel)?;
-                ask_home(peer, channel, ChannelAction::PresenceStats(id), effects)
+                self.ask_home(peer, channel, ChannelAction::PresenceStats(id), effects)
             }
             Method::History(own) => self.history(peer, id, &own, effects),
             Method::Send => Err(Disconnect::NotAvailable.into()),
@@ -165,7 +181,7 @@ impl Channels {
             return Err(Disconnect::BadRequest.into());
         }
         if !self.leave(peer, channel, LeaveReply::Command(id), effects) {
-            reply(peer, self.encoder.reply(id, &Reply::Unsubscribed), effects);
+            self.reply(peer, id, &Reply::Unsubscribed, effects);
         }
         Ok(())
     }
@@ -189,13 +205,16 @@ impl Channels {
         if client.is_some_and(|own| !own.rare().publish_rates.allow(&namespace, now)) {
             return Err(ErrorCode::TooManyRequests.into());
         }
+        // What comes in JSON is JSON.
+        let is_binary = self.clients.format(peer.key) == Format::Protobuf && !is_json(data);
         let info = self.client_info(peer, name.as_str());
         let details = info.map(|info| {
-            Arc::new(PublicationDetails { info: Some(info), ..PublicationDetails::default() })
+            let own = PublicationDetails { info: Some(info), is_binary, ..Default::default() };
+            Arc::new(own)
         });
-        let publication = Publication { data: data.as_bytes().into(), details };
+        let publication = Publication { data: data.into(), details };
         let channel = self.channel(peer, &name, &namespace);
-        ask_home(peer, channel, ChannelAction::Publish(id, publication), effects)
+        self.ask_home(peer, channel, ChannelAction::Publish(id, publication), effects)
     }
 
     fn presence_channel(&self, peer: Peer, channel: &str) -> Result<Arc<ChannelRef>, Failure> {
@@ -221,7 +240,7 @@ impl Channels {
         self.check(peer, &name, namespace.see_history)?;
         let question = history_question(own).ok_or(ErrorCode::BadRequest)?;
         let channel = self.channel(peer, &name, &namespace);
-        ask_home(peer, channel, ChannelAction::History(id, question), effects)
+        self.ask_home(peer, channel, ChannelAction::History(id, question), effects)
     }
 
     fn refresh(
@@ -258,7 +277,7 @@ impl Channels {
         let rare = client.rare();
         (rare.expires_at, rare.info) = (found.expires_at, found.info);
         let ttl = ttl(found.expires_at, now);
-        reply(peer, self.encoder.reply(id, &Reply::Refreshed(client_id, ttl)), effects);
+        self.reply(peer, id, &Reply::Refreshed(client_id, ttl), effects);
         self.file_anew(peer, effects);
         Ok(())
     }
@@ -293,7 +312,7 @@ impl Channels {
         let Some(client) = self.clients.get_mut(peer.key) else { return Ok(()) };
         client.set_rare_subscription(serial, (&found).into());
         let ttl = ttl(client.rare_subscription(serial).and_then(|own| own.expires_at), now);
-        reply(peer, self.encoder.reply(id, &Reply::SubRefreshed(ttl)), effects);
+        self.reply(peer, id, &Reply::SubRefreshed(ttl), effects);
         self.file_anew(peer, effects);
         Ok(())
     }
@@ -337,6 +356,18 @@ impl Channels {
         }
     }
 
+    fn ask_home(
+        &self,
+        peer: Peer,
+        channel: Arc<ChannelRef>,
+        action: ChannelAction,
+        effects: &mut Effects<'_>,
+    ) -> Result<(), Failure> {
+        let format = self.clients.format(peer.key);
+        Self::tell_home(ToHome { channel, peer, format, action }, effects);
+        Ok(())
+    }
+
     /// What others are told of a connection in a channel.
     pub(super) fn client_info(&self, peer: Peer, channel: &str) -> Option<ClientInfo> {
         let client = self.clients.get(peer.key)?;
@@ -349,16 +380,6 @@ impl Channels {
             chan_info: rare.and_then(|own| own.info.clone()),
         })
     }
-}
-
-fn ask_home(
-    peer: Peer,
-    channel: Arc<ChannelRef>,
-    action: ChannelAction,
-    effects: &mut Effects<'_>,
-) -> Result<(), Failure> {
-    Channels::tell_home(ToHome { channel, peer, action }, effects);
-    Ok(())
 }
 
 /// What of a history a client wants; `None` for what makes no sense.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::clients::Phase;
 use super::commands::Failure;
 use super::connecting::{Connecting, Gained, HeldFrame, HeldFrames};
-use super::service::{Channels, reply};
+use super::service::Channels;
 use super::subscribe::Joining;
 use super::to_home::{ChannelAction, Gathered, LeaveReply, ToHome, Told};
 use super::tokens::connection_token;
@@ -218,13 +218,14 @@ impl Channels {
             pong: times.ping_ms > 0 && times.pong_ms > 0,
         };
         log::debug!(connection:% = peer; "channels: connected as {:?}", client.user);
-        let json = self.encoder.reply(connecting.id, &Reply::Connected(connected));
-        reply(peer, json, effects);
+        self.reply(peer, connecting.id, &Reply::Connected(connected), effects);
         self.begin_pings(peer, effects);
+        let format = self.clients.format(peer.key);
         let own = self.clients.get(peer.key).into_iter().flat_map(|own| &own.subscriptions);
         let channels = own.filter(|own| own.is_own).map(|own| Arc::clone(&own.channel));
         for channel in channels {
-            Self::tell_home(ToHome { channel, peer, action: ChannelAction::Confirm }, effects);
+            let action = ChannelAction::Confirm;
+            Self::tell_home(ToHome { channel, peer, format, action }, effects);
         }
     }
 
@@ -239,7 +240,7 @@ impl Channels {
         }
         let Some(connecting) = connecting else { return };
         self.refuse_client(peer, effects);
-        reply(peer, self.encoder.error(connecting.id, error), effects);
+        self.reply_error(peer, connecting.id, error, effects);
         self.release_held(peer, connecting.held, effects);
     }
 

@@ -7,33 +7,36 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::awaiting::{RareMembers, Waited};
+use super::awaiting::Waited;
 use super::channel_ref::ChannelRef;
+use super::home_channel::{HomeChannel, Topic};
 use super::occupancy::Occupancy;
 use super::settings::{ChannelsLimits, ChannelsSettings};
 use super::to_home::{
-    ChannelAction, Gathered, HistoryQuestion, LeaveReply, ProxiedPublication, Refused, Subscribe,
-    ToHome, Told,
+    ChannelAction, Gathered, HistoryQuestion, Inappropriate, LeaveReply, ProxiedPublication,
+    Refused, Subscribe, ToHome, Told,
 };
-use crate::centrifugo::{Disconnect, Encoder, ErrorCode, HistoryPage, Reply, Subscribed};
+use crate::centrifugo::{
+    Disconnect, Encoded, Encoder, ErrorCode, Format, HistoryPage, Reply, Subscribed,
+};
 use crate::channels::{
-    ClientInfo, Conflation, Engine, EngineError, EngineEvent, MemoryEngine, Namespace, Position,
-    Presence, Publication, PublishRequest, Read, ReadRequest, Recovery, Since, StreamCopy,
-    StreamItem,
+    ClientInfo, Conflation, Engine, EngineError, EngineEvent, MemoryEngine, Namespace, Page,
+    Position, Presence, Publication, PublishRequest, Read, ReadRequest, Recovery, Since,
+    StreamCopy, StreamItem,
 };
 use crate::effects::ChannelCounts;
 use crate::inspect::ChannelAnswer;
 use crate::mail;
-use crate::services::{Effects, Order, Peer};
+use crate::services::{Effects, LoopSite, Peer};
 use crate::shrink::Shrink as _;
 use crate::timer::Millis;
-use crate::ws::{EncodedFrame, MessageKind};
 
 /// All channels whose home is this loop. A channel exists as long as it has a member; what is kept of it is
 /// the engine's.
 #[derive(Debug)]
 pub(super) struct Home {
     limits: ChannelsLimits,
+    site: LoopSite,
     channels: HashMap<Arc<str>, HomeChannel>,
     engine: MemoryEngine,
     /// Publications that are held back for channels with an interval.
@@ -46,18 +49,6 @@ pub(super) struct Home {
     /// What has happened since it was counted.
     counts: ChannelCounts,
     occupancy: Occupancy,
-}
-
-#[derive(Debug)]
-struct HomeChannel {
-    channel: Arc<ChannelRef>,
-    members: u32,
-    /// Whether a member was let in since there is one, and that is told.
-    is_occupied: bool,
-    /// `None` where nothing is told of members.
-    presence: Option<Box<Presence<Peer>>>,
-    /// What few channels have.
-    rare: Option<Box<RareMembers>>,
 }
 
 /// What a backend asks of one channel.
@@ -75,7 +66,7 @@ pub(super) enum HomeQuestion<'q> {
 /// Why the engine was asked.
 #[derive(Debug)]
 enum Context {
-    Subscribe(Arc<ChannelRef>, Peer, Box<Subscribe>),
+    Subscribe(Arc<ChannelRef>, Peer, Format, Box<Subscribe>),
     Publish(Asker),
     History(Asker),
     Forget(mail::Reply<ChannelAnswer>),
@@ -84,20 +75,21 @@ enum Context {
 /// Who is answered.
 #[derive(Debug)]
 enum Asker {
-    /// A client, under the ID of its command.
-    Client(Peer, u32),
+    /// A client, under the ID of its command, in the format that it speaks.
+    Client(Peer, u32, Format),
     /// A backend.
     Backend(mail::Reply<ChannelAnswer>),
 }
 
 impl Home {
     /// No channels, and an engine whose first stream has this epoch.
-    pub(super) fn new(settings: &ChannelsSettings, loop_count: u16, first_epoch: u32) -> Self {
-        let limits = settings.limits.of_loop(loop_count);
+    pub(super) fn new(settings: &ChannelsSettings, site: LoopSite, first_epoch: u32) -> Self {
+        let limits = settings.limits.of_loop(site.count);
         let mut occupancy = Occupancy::default();
         occupancy.set(settings.occupancy.clone());
         Self {
             limits,
+            site,
             channels: HashMap::new(),
             engine: MemoryEngine::new(limits.history, first_epoch),
             conflation: Conflation::default(),
@@ -148,11 +140,11 @@ impl Home {
 
     /// Does what a connection does in a channel.
     pub(super) fn on_action(&mut self, message: ToHome, effects: &mut Effects<'_>) {
-        let ToHome { channel, peer, action } = message;
+        let ToHome { channel, peer, format, action } = message;
         match action {
-            ChannelAction::Subscribe(own) => self.subscribe(&channel, peer, own, effects),
-            ChannelAction::Confirm => self.confirm(&channel, peer, effects),
-            ChannelAction::Leave(reply) => self.leave(&channel, peer, reply, effects),
+            ChannelAction::Subscribe(own) => self.subscribe(&channel, (peer, format), own, effects),
+            ChannelAction::Confirm => self.confirm(&channel, (peer, format), effects),
+            ChannelAction::Leave(reply) => self.leave(&channel, (peer, format), reply, effects),
             ChannelAction::Publish(id, publication) => {
                 let request = PublishRequest {
                     channel: &channel.name,
@@ -161,7 +153,7 @@ impl Home {
                     idempotency_key: None,
                     skips_history: false,
                 };
-                let context = Context::Publish(Asker::Client(peer, id));
+                let context = Context::Publish(Asker::Client(peer, id, format));
                 self.engine.publish(request, context, effects.now(), &mut self.events);
             }
             ChannelAction::PublishAs(id, own) => {
@@ -173,14 +165,14 @@ impl Home {
                     idempotency_key: idempotency_key.as_deref(),
                     skips_history,
                 };
-                let context = Context::Publish(Asker::Client(peer, id));
+                let context = Context::Publish(Asker::Client(peer, id, format));
                 self.engine.publish(request, context, effects.now(), &mut self.events);
             }
             ChannelAction::Presence(id) => {
-                self.presence(&channel.name, Asker::Client(peer, id), effects);
+                self.presence(&channel.name, Asker::Client(peer, id, format), effects);
             }
             ChannelAction::PresenceStats(id) => {
-                self.presence_stats(&channel.name, Asker::Client(peer, id), effects);
+                self.presence_stats(&channel.name, Asker::Client(peer, id, format), effects);
             }
             ChannelAction::History(id, question) => {
                 let HistoryQuestion { since, epoch, limit } = question;
@@ -191,7 +183,7 @@ impl Home {
                     epoch: epoch.as_deref(),
                     limit,
                 };
-                let context = Context::History(Asker::Client(peer, id));
+                let context = Context::History(Asker::Client(peer, id, format));
                 self.engine.fetch(request, context, effects.now(), &mut self.events);
             }
         }
@@ -238,7 +230,7 @@ impl Home {
     /// Channels with members, up to this number, and how many each has.
     pub(super) fn list(&self, count_max: usize) -> Vec<(Arc<str>, u32)> {
         let all = self.channels.iter().take(count_max);
-        all.map(|(name, own)| (Arc::clone(name), own.members)).collect()
+        all.map(|(name, own)| (Arc::clone(name), own.members())).collect()
     }
 
     /// Channels with members, and members of all.
@@ -257,7 +249,7 @@ impl Home {
     fn subscribe(
         &mut self,
         channel: &Arc<ChannelRef>,
-        peer: Peer,
+        (peer, format): (Peer, Format),
         own: Box<Subscribe>,
         effects: &mut Effects<'_>,
     ) {
@@ -265,24 +257,23 @@ impl Home {
         let is_full = self.channels.len() >= self.limits.channels_max;
         let entry = self.channels.entry(Arc::clone(&channel.name));
         let is_new = matches!(entry, std::collections::hash_map::Entry::Vacant(_));
-        let at_home = entry.or_insert_with(|| HomeChannel {
-            channel: Arc::clone(channel),
-            members: 0,
-            is_occupied: false,
-            presence: None,
-            rare: None,
-        });
+        let at_home = entry.or_insert_with(|| HomeChannel::new(channel));
         // Also one that is refused: its `Leave` follows.
-        at_home.members += 1;
+        at_home.add(format);
+        let is_closed = at_home.is_closed_to(format);
         self.counts.channels += u32::from(is_new);
         if !Arc::ptr_eq(&at_home.channel.namespace, &channel.namespace) {
             at_home.channel = Arc::clone(channel);
         }
         if is_full && is_new {
-            return self.refuse(peer, &own, ErrorCode::LimitExceeded, effects);
+            return self.refuse((peer, format), &own, ErrorCode::LimitExceeded, effects);
+        }
+        if is_closed {
+            // Those who have to go are still there; the client tries again by itself.
+            return self.refuse((peer, format), &own, ErrorCode::Internal, effects);
         }
         if !own.is_positioned {
-            return self.admit(channel, peer, *own, None, effects);
+            return self.admit(channel, (peer, format), *own, None, effects);
         }
         let position = own.recover.as_ref().map(|(offset, epoch)| (*offset, epoch.clone()));
         let request = ReadRequest::Recover {
@@ -291,7 +282,7 @@ impl Home {
             position: position.as_ref().map(|(offset, epoch)| (*offset, &**epoch)),
             mode: channel.namespace.recovery_mode,
         };
-        let context = Context::Subscribe(Arc::clone(channel), peer, own);
+        let context = Context::Subscribe(Arc::clone(channel), peer, format, own);
         self.engine.fetch(request, context, effects.now(), &mut self.events);
     }
 
@@ -306,17 +297,15 @@ impl Home {
                     let reply = position.map_err(code).map(|position| (Reply::Published, position));
                     self.answer(asker, reply, effects);
                 }
-                EngineEvent::Read(Context::Subscribe(channel, peer, own), result) => match result {
-                    Ok(read) => self.admit(&channel, peer, *own, Some(read), effects),
-                    Err(error) => self.refuse(peer, &own, code(error), effects),
-                },
+                EngineEvent::Read(Context::Subscribe(channel, peer, format, own), result) => {
+                    let to = (peer, format);
+                    match result {
+                        Ok(read) => self.admit(&channel, to, *own, Some(read), effects),
+                        Err(error) => self.refuse(to, &own, code(error), effects),
+                    }
+                }
                 EngineEvent::Read(Context::History(asker), result) => {
-                    let page = result.map(|read| {
-                        let position = read.position;
-                        HistoryPage { publications: read.page(), position }
-                    });
-                    let reply = page.as_ref().map(|page| (Reply::History(page), None));
-                    self.answer(asker, reply.map_err(|error| code(*error)), effects);
+                    self.answer_history(asker, result, effects);
                 }
                 EngineEvent::Removed(Context::Forget(reply), result) => {
                     reply.send(match result {
@@ -360,12 +349,39 @@ impl Home {
         let StreamItem { channel, publication, position } = item;
         // All may have left while it was held back.
         let Some(at_home) = self.channels.get_mut(channel) else { return };
-        let offset = position.map(|own| own.offset);
-        let frame = text_frame(self.encoder.publication(channel, offset, publication));
-        if let Some(rare) = &mut at_home.rare {
-            rare.keep(&frame, false, false);
+        if publication.is_binary() && at_home.close_to_json() {
+            for loop_index in 0..self.site.count {
+                let message = Inappropriate { channel: Arc::clone(channel) };
+                // Not by `tell`, which other frames to them could pass.
+                effects.answer(loop_index, Box::new(message));
+            }
         }
-        effects.publish(channel, frame, Order::Sender);
+        let offset = position.map(|own| own.offset);
+        let encoder = &mut self.encoder;
+        let own = Arc::clone(&at_home.channel);
+        at_home.publish(&own, Topic::Publications, effects, |format| {
+            encoder.publication(format, channel, offset, publication).frame()
+        });
+    }
+
+    /// Answers with a part of a history.
+    fn answer_history(
+        &mut self,
+        asker: Asker,
+        result: Result<Read, EngineError>,
+        effects: &mut Effects<'_>,
+    ) {
+        let page = result.map(|read| {
+            let position = read.position;
+            HistoryPage { publications: read.page(), position }
+        });
+        if let (Asker::Client(peer, _, format), Ok(page)) = (&asker, &page)
+            && is_unspeakable(*format, &page.publications)
+        {
+            return disconnect_inappropriate(*peer, effects);
+        }
+        let reply = page.as_ref().map(|page| (Reply::History(page), None));
+        self.answer(asker, reply.map_err(|error| code(*error)), effects);
     }
 
     /// Tells the one who asked what came of it.
@@ -376,11 +392,11 @@ impl Home {
         effects: &mut Effects<'_>,
     ) {
         match (asker, result) {
-            (Asker::Client(peer, id), Ok((reply, _))) => {
-                send(peer, self.encoder.reply(id, &reply), effects);
+            (Asker::Client(peer, id, format), Ok((reply, _))) => {
+                send(peer, self.encoder.reply(format, id, &reply), effects);
             }
-            (Asker::Client(peer, id), Err(error)) => {
-                send(peer, self.encoder.error(id, error), effects);
+            (Asker::Client(peer, id, format), Err(error)) => {
+                send(peer, self.encoder.error(format, id, error), effects);
             }
             (Asker::Backend(to), Ok((reply, position))) => {
                 to.send(ChannelAnswer::Json(self.encoder.result(&reply, position).to_vec()));
@@ -393,17 +409,20 @@ impl Home {
     fn admit(
         &mut self,
         channel: &Arc<ChannelRef>,
-        peer: Peer,
+        (peer, format): (Peer, Format),
         own: Subscribe,
         read: Option<Read>,
         effects: &mut Effects<'_>,
     ) {
         let is_lost = read.as_ref().is_some_and(|read| read.recovery == Recovery::Lost);
         if is_lost && own.rejects_unrecovered {
-            return self.refuse(peer, &own, ErrorCode::UnrecoverablePosition, effects);
+            return self.refuse((peer, format), &own, ErrorCode::UnrecoverablePosition, effects);
         }
         let top = read.as_ref().map(|read| read.position);
         let subscribed = subscribed(&own, read);
+        if is_unspeakable(format, &subscribed.publications) {
+            return disconnect_inappropriate(peer, effects);
+        }
         if subscribed.was_recovering {
             match subscribed.is_recovered {
                 true => self.counts.recoveries += 1,
@@ -416,7 +435,7 @@ impl Home {
         if subscribed.is_positioned {
             Engine::<Context>::set_interest(&mut self.engine, &channel.name, true);
         }
-        self.tell_member(channel, peer, (&own, subscribed, top), effects);
+        self.tell_member(channel, (peer, format), (&own, subscribed, top), effects);
         let Some(at_home) = self.channels.get_mut(&channel.name) else { return };
         if channel.namespace.occupancy && !std::mem::replace(&mut at_home.is_occupied, true) {
             self.occupancy.occupied(&channel.name, effects.wall_now());
@@ -427,8 +446,10 @@ impl Home {
             false => at_home.rare.get_or_insert_default().unlisted.add(peer, info.clone()),
         }
         if channel.namespace.join_leave {
-            let frame = text_frame(self.encoder.join(&channel.name, &info));
-            at_home.tell_of_member(channel, frame, effects);
+            let encoder = &mut self.encoder;
+            at_home.publish(channel, Topic::Joins, effects, |format| {
+                encoder.join(format, &channel.name, &info).frame()
+            });
         }
     }
 
@@ -436,39 +457,48 @@ impl Home {
     fn tell_member(
         &mut self,
         channel: &Arc<ChannelRef>,
-        peer: Peer,
+        (peer, format): (Peer, Format),
         (own, mut subscribed, top): (&Subscribe, Subscribed, Option<Position>),
         effects: &mut Effects<'_>,
     ) {
         match own.told {
             Told::Reply(id) => {
-                send(peer, self.encoder.reply(id, &Reply::Subscribed(&subscribed)), effects);
+                let reply = self.encoder.reply(format, id, &Reply::Subscribed(&subscribed));
+                send(peer, reply, effects);
             }
             Told::Push => {
                 // Such a push has no list of publications, so they come behind it, one by one.
                 let missed = std::mem::take(&mut subscribed.publications);
-                send(peer, self.encoder.server_subscribed(&channel.name, &subscribed), effects);
+                let encoder = &mut self.encoder;
+                send(peer, encoder.server_subscribed(format, &channel.name, &subscribed), effects);
                 for (offset, publication) in &missed {
                     let offset = Some(*offset);
-                    let json = self.encoder.publication(&channel.name, offset, publication);
-                    send(peer, json, effects);
+                    let push = encoder.publication(format, &channel.name, offset, publication);
+                    send(peer, push, effects);
                 }
             }
             Told::Connect => {
                 if let Some(at_home) = self.channels.get_mut(&channel.name) {
                     let rare = at_home.rare.get_or_insert_default();
-                    rare.await_confirmation(peer, own.hears_joins);
+                    rare.await_confirmation(peer, format, own.hears_joins);
                 }
                 let outcome = Ok((subscribed, top));
                 let gathered = Gathered { peer, serial: own.serial, outcome };
                 return effects.answer(peer.loop_index, Box::new(gathered));
             }
         }
-        hear(channel, peer, own.hears_joins, effects);
+        if let Some(at_home) = self.channels.get(&channel.name) {
+            at_home.subscribe(channel, peer, format, own.hears_joins, effects);
+        }
     }
 
     /// The reply is out that tells a member of this channel.
-    fn confirm(&mut self, channel: &ChannelRef, peer: Peer, effects: &mut Effects<'_>) {
+    fn confirm(
+        &mut self,
+        channel: &ChannelRef,
+        (peer, format): (Peer, Format),
+        effects: &mut Effects<'_>,
+    ) {
         let Some(at_home) = self.channels.get_mut(&channel.name) else { return };
         let waited = at_home.rare.as_mut().and_then(|rare| rare.confirm(peer));
         at_home.forget_rare();
@@ -480,16 +510,22 @@ impl Home {
         for frame in frames {
             effects.send(peer, frame);
         }
-        hear(channel, peer, hears_joins, effects);
+        at_home.subscribe(channel, peer, format, hears_joins, effects);
     }
 
     /// Tells a connection, and its loop, that it is no member.
-    fn refuse(&mut self, peer: Peer, own: &Subscribe, error: ErrorCode, effects: &mut Effects<'_>) {
+    fn refuse(
+        &mut self,
+        (peer, format): (Peer, Format),
+        own: &Subscribe,
+        error: ErrorCode,
+        effects: &mut Effects<'_>,
+    ) {
         self.counts.refusals += u32::from(error == ErrorCode::LimitExceeded);
         self.counts.positions_lost += u32::from(error == ErrorCode::UnrecoverablePosition);
         let serial = own.serial;
         match own.told {
-            Told::Reply(id) => send(peer, self.encoder.error(id, error), effects),
+            Told::Reply(id) => send(peer, self.encoder.error(format, id, error), effects),
             Told::Push => {
                 log::debug!(connection:% = peer; "channels: not subscribed: {}", error.text());
             }
@@ -504,30 +540,31 @@ impl Home {
     fn leave(
         &mut self,
         channel: &Arc<ChannelRef>,
-        peer: Peer,
+        (peer, format): (Peer, Format),
         reply: LeaveReply,
         effects: &mut Effects<'_>,
     ) {
-        let json = match reply {
-            LeaveReply::Command(id) => Some(self.encoder.reply(id, &Reply::Unsubscribed)),
-            LeaveReply::Push(why) => Some(self.encoder.unsubscribed(&channel.name, why)),
+        let encoder = &mut self.encoder;
+        let told = match reply {
+            LeaveReply::Command(id) => Some(encoder.reply(format, id, &Reply::Unsubscribed)),
+            LeaveReply::Push(why) => Some(encoder.unsubscribed(format, &channel.name, why)),
             LeaveReply::Nothing => None,
         };
-        if let Some(json) = json {
-            effects.unsubscribe(peer, &channel.name);
-            if let Some(joins) = &channel.joins {
-                effects.unsubscribe(peer, joins);
-            }
-            send(peer, json, effects);
+        let at_home = self.channels.get_mut(&channel.name);
+        if let (Some(at_home), Some(_)) = (&at_home, &told) {
+            at_home.unsubscribe(channel, peer, format, effects);
         }
-        let Some(at_home) = self.channels.get_mut(&channel.name) else { return };
-        at_home.members = at_home.members.saturating_sub(1);
+        if let Some(told) = told {
+            send(peer, told, effects);
+        }
+        let Some(at_home) = at_home else { return };
+        at_home.remove(format);
         self.counts.members = self.counts.members.saturating_sub(1);
         let info = at_home.presence.as_mut().and_then(|own| own.remove(peer));
         let unlisted = at_home.rare.as_mut().and_then(|own| own.remove(peer));
         at_home.forget_rare();
         let info = info.or(unlisted);
-        if at_home.members == 0 {
+        if at_home.members() == 0 {
             if at_home.is_occupied {
                 let times = (effects.now(), effects.wall_now());
                 self.occupancy.left(&at_home.channel.name, times);
@@ -537,8 +574,9 @@ impl Home {
             self.channels.shrink_if_sparse(CHANNELS_KEPT);
             Engine::<Context>::set_interest(&mut self.engine, &channel.name, false);
         } else if let Some(info) = info.filter(|_| channel.namespace.join_leave) {
-            let frame = text_frame(self.encoder.leave(&channel.name, &info));
-            at_home.tell_of_member(channel, frame, effects);
+            at_home.publish(channel, Topic::Joins, effects, |format| {
+                encoder.leave(format, &channel.name, &info).frame()
+            });
         }
     }
 
@@ -574,34 +612,6 @@ impl Home {
     }
 }
 
-impl HomeChannel {
-    /// Tells who wants to hear it that a member has come or left.
-    fn tell_of_member(
-        &mut self,
-        channel: &ChannelRef,
-        frame: EncodedFrame,
-        effects: &mut Effects<'_>,
-    ) {
-        if let Some(rare) = &mut self.rare {
-            rare.keep(&frame, true, channel.joins.is_some());
-        }
-        let topic = channel.joins.as_ref().unwrap_or(&channel.name);
-        effects.publish(topic, frame, Order::Sender);
-    }
-
-    fn forget_rare(&mut self) {
-        self.rare.take_if(|own| own.is_empty());
-    }
-}
-
-/// Has a member hear of a channel.
-fn hear(channel: &ChannelRef, peer: Peer, hears_joins: bool, effects: &mut Effects<'_>) {
-    effects.subscribe(peer, &channel.name);
-    if let Some(joins) = channel.joins.as_ref().filter(|_| hears_joins) {
-        effects.subscribe(peer, joins);
-    }
-}
-
 /// What a new member is told.
 fn subscribed(own: &Subscribe, read: Option<Read>) -> Subscribed {
     let was_recovering = own.recover.is_some() && own.is_recoverable;
@@ -633,12 +643,18 @@ fn code(error: EngineError) -> ErrorCode {
     }
 }
 
-fn text_frame(json: &[u8]) -> EncodedFrame {
-    EncodedFrame::new(MessageKind::Text, json)
+fn send(peer: Peer, encoded: Encoded<'_>, effects: &mut Effects<'_>) {
+    effects.send(peer, encoded.frame());
 }
 
-fn send(peer: Peer, json: &[u8], effects: &mut Effects<'_>) {
-    effects.send(peer, text_frame(json));
+/// Whether a client that speaks this cannot be given some of these.
+fn is_unspeakable(format: Format, page: &Page) -> bool {
+    format == Format::Json && page.iter().any(|(_, own)| own.is_binary())
+}
+
+fn disconnect_inappropriate(peer: Peer, effects: &mut Effects<'_>) {
+    let why = Disconnect::InappropriateProtocol;
+    effects.close(peer, why.close_code(), why.text());
 }
 
 /// Members that are named to one who asks.

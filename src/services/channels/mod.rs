@@ -28,6 +28,7 @@ mod connecting;
 mod dialogs;
 mod handover;
 mod home;
+mod home_channel;
 mod occupancy;
 mod proxied;
 mod proxies;

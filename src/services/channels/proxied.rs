@@ -10,12 +10,12 @@ use super::commands::Failure;
 use super::connect::Granted;
 use super::connecting::{Connecting, HeldFrames};
 use super::dialogs::{Asked, AskedFor, Lane};
-use super::service::{Channels, reply};
+use super::service::{Channels, reply_to};
 use super::to_home::{ChannelAction, ProxiedPublication, ToHome};
 use crate::centrifugo::{
-    Command, Connect, ConnectResult, Disconnect, ErrorCode, ProxyCall, ProxyDisconnect, ProxyKind,
-    ProxyQuestion, ProxyReply, Publish, PublishResult, RefreshResult, Reply, Rpc, SubscribeRequest,
-    Ttl, is_json,
+    Command, Connect, ConnectResult, Disconnect, ErrorCode, Format, ProxyCall, ProxyDisconnect,
+    ProxyKind, ProxyQuestion, ProxyReply, Publish, PublishResult, RefreshResult, Reply, Rpc,
+    SubscribeRequest, Ttl, is_json,
 };
 use crate::channels::{Publication, PublicationDetails};
 use crate::inspect::ChannelAnswer;
@@ -53,7 +53,10 @@ impl Channels {
         let headers = dialog.and_then(|own| own.headers.clone());
         let call = ProxyCall {
             client: &client.id.to_string(),
-            protocol: "json",
+            protocol: match client.format {
+                Format::Json => "json",
+                Format::Protobuf => "protobuf",
+            },
             user: (kind != ProxyKind::Connect).then_some(&*client.user),
             meta: dialog.and_then(|own| own.meta.as_deref()),
             about,
@@ -96,7 +99,7 @@ impl Channels {
             about: ProxyQuestion::Connect {
                 name: &own.name,
                 version: &own.version,
-                data: own.data.as_deref().map(str::as_bytes),
+                data: own.data.as_deref(),
                 channels: own.subs.iter().map(|(name, _)| &**name).collect(),
             },
             lane: Lane::Apart,
@@ -131,10 +134,7 @@ impl Channels {
         let question = Question {
             proxy,
             kind: ProxyKind::Subscribe,
-            about: ProxyQuestion::Subscribe {
-                channel,
-                data: own.data.as_deref().map(str::as_bytes),
-            },
+            about: ProxyQuestion::Subscribe { channel, data: own.data.as_deref() },
             lane: Lane::Channel(channel.into()),
             what: AskedFor::Subscribe(id, Box::new(own.clone().into_owned())),
         };
@@ -154,7 +154,7 @@ impl Channels {
         let question = Question {
             proxy,
             kind: ProxyKind::Publish,
-            about: ProxyQuestion::Publish { channel, data: data.as_bytes() },
+            about: ProxyQuestion::Publish { channel, data },
             lane: Lane::Channel(channel.into()),
             what: AskedFor::Publish(id, Box::new(own.clone().into_owned())),
         };
@@ -177,10 +177,7 @@ impl Channels {
         let question = Question {
             proxy,
             kind: ProxyKind::Rpc,
-            about: ProxyQuestion::Rpc {
-                method: &own.method,
-                data: own.data.as_deref().map(str::as_bytes),
-            },
+            about: ProxyQuestion::Rpc { method: &own.method, data: own.data.as_deref() },
             lane: Lane::Calls,
             what: AskedFor::Call(id),
         };
@@ -378,8 +375,7 @@ impl Channels {
             AskedFor::Call(id) => match &answer {
                 Some(ProxyReply::Rpc(data)) => {
                     let data = data.as_deref().and_then(|own| std::str::from_utf8(own).ok());
-                    let json = self.encoder.reply(id, &Reply::Rpc(data.unwrap_or("null")));
-                    reply(peer, json, effects);
+                    self.reply(peer, id, &Reply::Rpc(data.unwrap_or("null")), effects);
                 }
                 Some(_) | None => self.refuse(peer, id, answer, effects),
             },
@@ -396,7 +392,8 @@ impl Channels {
     ) {
         match answer {
             Some(ProxyReply::Error(error)) => {
-                reply(peer, self.encoder.backend_error(id, &error), effects);
+                let format = self.clients.format(peer.key);
+                reply_to(peer, self.encoder.backend_error(format, id, &error), effects);
             }
             Some(ProxyReply::Disconnect(own)) => self.close_for(peer, own, effects),
             Some(
@@ -406,7 +403,7 @@ impl Channels {
                 | ProxyReply::Publish(_)
                 | ProxyReply::Rpc(_),
             )
-            | None => reply(peer, self.encoder.error(id, ErrorCode::Internal), effects),
+            | None => self.reply_error(peer, id, ErrorCode::Internal, effects),
         }
     }
 
@@ -479,12 +476,13 @@ impl Channels {
     ) -> Result<(), Failure> {
         let PublishResult { data, tags, idempotency_key, skip_history } = result;
         let (name, namespace) = self.namespace_of(&own.channel)?;
-        let data = match data {
+        let data: Arc<[u8]> = match data {
             Some(data) => data,
-            None => own.data.as_deref().ok_or(ErrorCode::BadRequest)?.as_bytes().into(),
+            None => own.data.as_deref().ok_or(ErrorCode::BadRequest)?.into(),
         };
         let info = self.client_info(peer, name.as_str());
-        let details = PublicationDetails { info, tags };
+        let is_binary = !is_json(&data);
+        let details = PublicationDetails { info, tags, is_binary };
         let channel = self.channel(peer, &name, &namespace);
         let publication = ProxiedPublication {
             publication: Publication { data, details: Some(Arc::new(details)) },
@@ -492,7 +490,8 @@ impl Channels {
             skips_history: skip_history,
         };
         let action = ChannelAction::PublishAs(id, Box::new(publication));
-        Self::tell_home(ToHome { channel, peer, action }, effects);
+        let format = self.clients.format(peer.key);
+        Self::tell_home(ToHome { channel, peer, format, action }, effects);
         Ok(())
     }
 

@@ -6,26 +6,28 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::client_ids::ClientIds;
-use super::clients::{Clients, Phase};
+use super::clients::{Client, Clients, Phase};
 use super::dialogs::Dialogs;
 use super::home::Home;
 use super::settings::ChannelsSettings;
-use super::to_home::{ChannelAction, Forwarded, Gathered, LeaveReply, Refused, ToHome};
-use crate::centrifugo::{Disconnect, Encoder};
+use super::to_home::{
+    ChannelAction, Forwarded, Gathered, Inappropriate, LeaveReply, Refused, ToHome,
+};
+use crate::centrifugo::{self, Disconnect, Encoded, Encoder, ErrorCode, Format};
 use crate::channels::ClientId;
 use crate::effects::INFO_BYTES_MAX;
 use crate::events::EventHead;
 use crate::events::publish::ChannelItem;
-use crate::http::{ClientFacts, ForwardRules, Rejection};
+use crate::http::{ClientFacts, ForwardRules, Rejection, Subprotocol};
 use crate::inspect::{ChannelAnswer, ChannelQuestion};
 use crate::key::ConnKey;
 use crate::mail::Reply;
 use crate::services::{
-    Accept, Admission, ClientHeaders, CloseReason, ConnectRequest, Description, Effects, LoopSite,
-    Message, Peer, ProxyAnswer, Service, ServiceMessage, ServiceSender,
+    Accept, Admission, ClientHeaders, CloseReason, ConnectRequest, Description, Effects, Identity,
+    LoopSite, Message, Peer, ProxyAnswer, Service, ServiceMessage, ServiceSender,
 };
 use crate::timer::Millis;
-use crate::ws::{CloseCode, MessageKind};
+use crate::ws::CloseCode;
 
 /// Channels, as [`ChannelsSettings`] describes them.
 #[derive(Debug)]
@@ -34,8 +36,8 @@ pub struct Channels {
     pub(super) site: LoopSite,
     pub(super) clients: Clients,
     ids: ClientIds,
-    /// What the upgrade has proven of connections that are not open yet.
-    arriving: HashMap<ConnKey, Proven>,
+    /// What the upgrade says of connections that are not open yet, where it says anything.
+    arriving: HashMap<ConnKey, Arriving>,
     /// What backends are asked about connections.
     pub(super) dialogs: Dialogs,
     /// By what they answer; `None` before the start.
@@ -46,13 +48,15 @@ pub struct Channels {
     pub(super) is_leaving: bool,
 }
 
-/// Who a connection is by its upgrade.
+/// What the upgrade of a connection says of it.
 #[derive(Debug)]
-pub(super) struct Proven {
+struct Arriving {
+    /// The user that it has proven; empty for none.
     user: Arc<str>,
     info: Option<Arc<[u8]>>,
     /// What backends are told of its request.
     headers: Option<Arc<ClientHeaders>>,
+    format: Format,
 }
 
 impl Channels {
@@ -61,7 +65,7 @@ impl Channels {
     pub fn new(settings: impl Into<Arc<ChannelsSettings>>, site: LoopSite) -> Self {
         let settings = settings.into();
         Self {
-            home: Home::new(&settings, site.count, ClientIds::number()),
+            home: Home::new(&settings, site, ClientIds::number()),
             clients: Clients::new(Millis(0)),
             ids: ClientIds::default(),
             arriving: HashMap::new(),
@@ -95,6 +99,30 @@ impl Channels {
         effects.close(peer, code, reason);
     }
 
+    /// Replies to a command, in whatever call that becomes possible.
+    pub(super) fn reply(
+        &mut self,
+        peer: Peer,
+        id: u32,
+        reply: &centrifugo::Reply<'_>,
+        effects: &mut Effects<'_>,
+    ) {
+        let format = self.clients.format(peer.key);
+        reply_to(peer, self.encoder.reply(format, id, reply), effects);
+    }
+
+    /// As above, to a command that fails.
+    pub(super) fn reply_error(
+        &mut self,
+        peer: Peer,
+        id: u32,
+        error: ErrorCode,
+        effects: &mut Effects<'_>,
+    ) {
+        let format = self.clients.format(peer.key);
+        reply_to(peer, self.encoder.error(format, id, error), effects);
+    }
+
     /// Sends an action to the home of its channel. The home sends itself a message too, so that actions of its
     /// own members are applied after the callback, like those of others.
     pub(super) fn tell_home(message: ToHome, effects: &mut Effects<'_>) {
@@ -110,14 +138,28 @@ impl Channels {
         reply: LeaveReply,
         effects: &mut Effects<'_>,
     ) -> bool {
-        let client = self.clients.get_mut(peer.key);
-        let Some(own) = client.and_then(|client| client.remove_subscription(channel)) else {
-            return false;
-        };
+        let Some(client) = self.clients.get_mut(peer.key) else { return false };
+        let Some(own) = client.remove_subscription(channel) else { return false };
+        let format = client.format;
         self.clients.channels.release(&own.channel);
         let action = ChannelAction::Leave(reply);
-        Self::tell_home(ToHome { channel: own.channel, peer, action }, effects);
+        Self::tell_home(ToHome { channel: own.channel, peer, format, action }, effects);
         true
+    }
+
+    /// Members of a channel that speak JSON cannot be given what was published there.
+    fn on_inappropriate(&mut self, message: &Inappropriate, effects: &mut Effects<'_>) {
+        effects.charge_work(LOOK_WORK * self.clients.len() as u64);
+        let loop_index = self.site.index;
+        let is_meant = |own: &&Client| {
+            own.format == Format::Json && own.subscription(&message.channel).is_some()
+        };
+        let meant: Vec<Peer> = (self.clients.iter().filter(is_meant))
+            .map(|own| Peer { loop_index, key: own.key })
+            .collect();
+        for peer in meant {
+            self.disconnect(peer, Disconnect::InappropriateProtocol, effects);
+        }
     }
 
     /// The home has not let a connection in.
@@ -164,14 +206,13 @@ impl Service for Channels {
         _: &mut Effects<'_>,
     ) -> Result<Admission, Rejection> {
         let headers = self.headers_of(connect);
-        if let Some(identity) = connect.identity() {
-            let info = identity.info().filter(|own| own.len() <= INFO_BYTES_MAX);
+        let format = format_of(connect);
+        let identity = connect.identity();
+        if identity.is_some() || headers.is_some() || format != Format::Json {
+            let info = identity.and_then(Identity::info).filter(|own| own.len() <= INFO_BYTES_MAX);
             let info = info.map(|own| own.as_bytes().into());
-            let user = Arc::clone(identity.user());
-            self.arriving.insert(peer.key, Proven { user, info, headers });
-        } else if headers.is_some() {
-            let proven = Proven { user: Arc::from(""), info: None, headers };
-            self.arriving.insert(peer.key, proven);
+            let user = identity.map_or_else(Arc::default, |own| Arc::clone(own.user()));
+            self.arriving.insert(peer.key, Arriving { user, info, headers, format });
         }
         Ok(Admission::Now(Accept::default()))
     }
@@ -181,22 +222,25 @@ impl Service for Channels {
     }
 
     fn on_open(&mut self, peer: Peer, effects: &mut Effects<'_>) {
-        let proven = self.arriving.remove(&peer.key);
+        let arriving = self.arriving.remove(&peer.key);
         let id = self.ids.next();
         let next = effects.now().tick().after_ms(self.settings.times.stale_ms);
-        let (user, info) = match proven {
-            Some(Proven { user, info, headers }) => {
+        let (user, info, format) = match arriving {
+            Some(Arriving { user, info, headers, format }) => {
                 if headers.is_some() {
                     self.dialogs.entry(peer.key).headers = headers;
                 }
-                (user, info)
+                (user, info, format)
             }
             // Without an allocation.
-            None => (Arc::default(), None),
+            None => (Arc::default(), None, Format::Json),
         };
         self.clients.add(peer.key, id.unwrap_or(ClientId::new([0; 16])), user, next);
-        if let (Some(client), true) = (self.clients.get_mut(peer.key), info.is_some()) {
-            client.rare().info = info;
+        if let Some(client) = self.clients.get_mut(peer.key) {
+            client.format = format;
+            if info.is_some() {
+                client.rare().info = info;
+            }
         }
         if id.is_none() {
             self.disconnect(peer, Disconnect::ServerError, effects);
@@ -211,6 +255,7 @@ impl Service for Channels {
         log::debug!(connection:% = peer; "channels: left: {reason}");
         self.release_questions(peer, effects);
         let Some(client) = self.clients.remove(peer.key) else { return };
+        let format = client.format;
         let connecting = client.rare.as_ref().and_then(|rare| rare.connecting.as_ref());
         if let Some(held) = connecting.map(|own| own.held.bytes()).filter(|bytes| *bytes > 0) {
             effects.discharge(held);
@@ -218,7 +263,7 @@ impl Service for Channels {
         for own in client.subscriptions {
             self.clients.channels.release(&own.channel);
             let action = ChannelAction::Leave(LeaveReply::Nothing);
-            Self::tell_home(ToHome { channel: own.channel, peer, action }, effects);
+            Self::tell_home(ToHome { channel: own.channel, peer, format, action }, effects);
         }
     }
 
@@ -279,6 +324,10 @@ impl Service for Channels {
             Ok(message) => return self.on_refused(*message, effects),
             Err(message) => message,
         };
+        let message = match message.downcast::<Inappropriate>() {
+            Ok(message) => return self.on_inappropriate(&message, effects),
+            Err(message) => message,
+        };
         let message = match message.downcast::<Gathered>() {
             Ok(message) => return self.on_gathered(*message, effects),
             Err(message) => message,
@@ -290,10 +339,23 @@ impl Service for Channels {
     }
 }
 
-/// Answers a connection, in whatever call that becomes possible.
-pub(super) fn reply(peer: Peer, json: &[u8], effects: &mut Effects<'_>) {
-    effects.reply_to(peer, MessageKind::Text, json);
+/// The format that a client asks for.
+fn format_of(connect: &ConnectRequest<'_>) -> Format {
+    let Some(request) = connect.request() else { return Format::Json };
+    let subprotocol = request.subprotocol().map(Subprotocol::as_str);
+    Format::asked_for(subprotocol, |name| {
+        let mut pairs = request.query().pairs();
+        pairs.any(|(key, value)| key.matches(name) && value.matches("protobuf"))
+    })
 }
+
+/// Answers a connection, in whatever call that becomes possible.
+pub(super) fn reply_to(peer: Peer, own: Encoded<'_>, effects: &mut Effects<'_>) {
+    effects.reply_to(peer, own.format.kind(), own.bytes);
+}
+
+/// Of one connection that is looked at, in units of [`crate::work`].
+const LOOK_WORK: u64 = 20;
 
 /// Between two looks at what is due, in milliseconds: half a second is the shortest time that is configured.
 const TICK_MS: u64 = 128;

@@ -199,7 +199,8 @@ impl Channels {
             data: options.data.clone(),
         };
         let action = ChannelAction::Subscribe(Box::new(subscribe));
-        Self::tell_home(ToHome { channel, peer, action }, effects);
+        let format = self.clients.format(peer.key);
+        Self::tell_home(ToHome { channel, peer, format, action }, effects);
     }
 }
 

@@ -13,7 +13,6 @@ use super::to_home::LeaveReply;
 use crate::centrifugo::{Disconnect, Unsubscribed};
 use crate::services::{Effects, Peer, SharedChannelProxy};
 use crate::timer::{Tick, WallTime};
-use crate::ws::{EncodedFrame, MessageKind};
 
 impl Channels {
     /// The connection is connected: its first ping comes between half of the usual time and all of it, so that
@@ -102,7 +101,8 @@ impl Channels {
                 client.awaits_pong = times.pong_ms > 0;
                 let wait_ms = if client.awaits_pong { times.pong_ms } else { times.ping_ms };
                 client.next = now.after_ms(wait_ms);
-                effects.send(peer, EncodedFrame::new(MessageKind::Text, PING));
+                let ping = client.format.ping();
+                effects.send(peer, ping.frame());
             }
             Phase::Connected | Phase::Closing => {}
         }
@@ -167,7 +167,5 @@ impl Channels {
     }
 }
 
-/// What is sent as a ping, and answered the same.
-const PING: &[u8] = b"{}";
 /// The longest time until a connection is looked at again, in milliseconds: the clock on the wall may be set.
 const LOOK_MS_MAX: u64 = 60_000;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::channel_ref::ChannelRef;
-use crate::centrifugo::{ErrorCode, Subscribed, Ttl, Unsubscribed};
+use crate::centrifugo::{ErrorCode, Format, Subscribed, Ttl, Unsubscribed};
 use crate::channels::{ClientInfo, Position, Publication, Since};
 use crate::inspect::{ChannelAnswer, ChannelQuestion};
 use crate::mail::Reply;
@@ -14,6 +14,8 @@ use crate::services::Peer;
 pub(super) struct ToHome {
     pub(super) channel: Arc<ChannelRef>,
     pub(super) peer: Peer,
+    /// What the connection speaks.
+    pub(super) format: Format,
     pub(super) action: ChannelAction,
 }
 
@@ -110,6 +112,13 @@ pub(super) struct Refused {
     pub(super) peer: Peer,
     /// The number of the subscription.
     pub(super) serial: u16,
+}
+
+/// Something was published in a channel that clients which speak JSON cannot be given, so those of its members
+/// have to go.
+#[derive(Clone, Debug)]
+pub(super) struct Inappropriate {
+    pub(super) channel: Arc<str>,
 }
 
 /// What the home of a channel says to a subscription that the reply to the first command tells of.

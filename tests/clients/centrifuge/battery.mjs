@@ -1,13 +1,17 @@
-// A client of channels by its own features: node battery.mjs URL FOLDER PACKAGE SECRET API KEY, where the folder
-// holds node_modules, the package is the version to load, the secret signs tokens (HS256), and API with KEY is
-// the HTTP API for backends.
+// A client of channels by its own features: node battery.mjs URL FOLDER PACKAGE SECRET FORMAT API KEY, where the
+// folder holds node_modules, the package is the version to load, the secret signs tokens (HS256), the format is
+// json or protobuf, and API with KEY is the HTTP API for backends.
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { createRequire } from 'node:module';
 
-const [url, folder, name, secret, api, key] = process.argv.slice(2);
+const [url, folder, name, secret, format, api, key] = process.argv.slice(2);
 const load = createRequire(`${folder}/`);
-const { Centrifuge, UnauthorizedError } = load(name);
+const speaksProtobuf = format === 'protobuf';
+const { Centrifuge, UnauthorizedError } = load(speaksProtobuf ? `${name}/build/protobuf` : name);
+// What is published: of Protobuf the bytes of the same JSON.
+const pack = (value) => (speaksProtobuf ? new TextEncoder().encode(JSON.stringify(value)) : value);
+const unpack = (data) => (speaksProtobuf ? JSON.parse(new TextDecoder().decode(data)) : data);
 const websocket = load('ws');
 
 const base64 = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
@@ -15,6 +19,8 @@ function token(claims) {
   const signed = `${base64({ alg: 'HS256', typ: 'JWT' })}.${base64(claims)}`;
   return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`;
 }
+// The older version gives the offsets of Protobuf as objects.
+const offset = (one) => Number(one.offset);
 const now = () => Math.floor(Date.now() / 1000);
 
 const open = [];
@@ -83,13 +89,14 @@ const tests = {
     const [own] = await subscribed(ann, 'kept:a');
     const got = collected(bob.getSubscription('kept:a'));
     const published = [];
-    for (let number = 1; number <= 200; number += 1) published.push(own.publish({ number }));
+    for (let number = 1; number <= 200; number += 1) published.push(own.publish(pack({ number })));
     await Promise.all(published);
     const all = await got(200);
-    assert.deepEqual(all.map((one) => one.data.number), all.map((_, index) => index + 1));
-    assert.deepEqual(all.map((one) => one.offset), all.map((_, index) => all[0].offset + index));
+    assert.deepEqual(all.map((one) => unpack(one.data).number), all.map((_, index) => index + 1));
+    const offsets = all.map(offset);
+    assert.deepEqual(offsets, offsets.map((_, index) => offsets[0] + index));
     assert.equal(all[0].info.user, 'ann');
-    assert.deepEqual(all[0].info.connInfo, { name: 'Ann' });
+    assert.deepEqual(unpack(all[0].info.connInfo), { name: 'Ann' });
   },
 
   async 'what was missed is recovered after a cut'() {
@@ -97,16 +104,16 @@ const tests = {
     const [own] = await subscribed(bob, 'kept:cut');
     const [publisher] = await subscribed(ann, 'kept:cut');
     const got = collected(own);
-    await publisher.publish(0);
+    await publisher.publish(pack(0));
     await got(1);
     const again = event(own, 'subscribed');
     cut(bob);
-    for (let number = 1; number <= 50; number += 1) await publisher.publish(number);
+    for (let number = 1; number <= 50; number += 1) await publisher.publish(pack(number));
     const context = await again;
     assert.deepEqual([context.wasRecovering, context.recovered], [true, true]);
-    await publisher.publish(51);
+    await publisher.publish(pack(51));
     const all = await got(52);
-    assert.deepEqual(all.map((one) => one.data), [...Array(52).keys()]);
+    assert.deepEqual(all.map((one) => unpack(one.data)), [...Array(52).keys()]);
   },
 
   async 'what is gone is told to be lost'() {
@@ -114,7 +121,7 @@ const tests = {
     const [own] = await subscribed(bob, 'short:x');
     const again = event(own, 'subscribed');
     cut(bob);
-    for (let number = 0; number < 5; number += 1) await ann.publish('short:x', number);
+    for (let number = 0; number < 5; number += 1) await ann.publish('short:x', pack(number));
     const context = await again;
     // The cut may have been mended before the third of them.
     if (context.wasRecovering && !context.recovered) assert.equal(context.hasRecoveredPublications, false);
@@ -124,16 +131,16 @@ const tests = {
     const ann = await connected(user('ann'));
     // Of its own, for a gateway that several runs have used.
     const channel = `kept:pages-${process.pid}`;
-    for (let number = 1; number <= 9; number += 1) await ann.publish(channel, number);
+    for (let number = 1; number <= 9; number += 1) await ann.publish(channel, pack(number));
     const first = await ann.history(channel, { limit: 4 });
-    assert.deepEqual(first.publications.map((one) => one.data), [1, 2, 3, 4]);
+    assert.deepEqual(first.publications.map((one) => unpack(one.data)), [1, 2, 3, 4]);
     const since = { offset: first.publications[3].offset, epoch: first.epoch };
     const second = await ann.history(channel, { limit: 4, since });
-    assert.deepEqual(second.publications.map((one) => one.data), [5, 6, 7, 8]);
+    assert.deepEqual(second.publications.map((one) => unpack(one.data)), [5, 6, 7, 8]);
     const last = await ann.history(channel, { limit: 2, reverse: true });
-    assert.deepEqual(last.publications.map((one) => one.data), [9, 8]);
+    assert.deepEqual(last.publications.map((one) => unpack(one.data)), [9, 8]);
     const top = await ann.history(channel, { limit: 0 });
-    assert.deepEqual([top.publications.length, top.offset], [0, 9]);
+    assert.deepEqual([top.publications.length, offset(top)], [0, 9]);
     await assert.rejects(ann.history(channel, { limit: 1, since: { offset: 1, epoch: 'x' } }), { code: 112 });
   },
 
@@ -154,10 +161,10 @@ const tests = {
 
   async 'errors have their codes'() {
     const ann = await connected(user('ann'));
-    await assert.rejects(ann.publish('closed:x', 1), { code: 103 });
-    await assert.rejects(ann.publish('nowhere:x', 1), { code: 102 });
+    await assert.rejects(ann.publish('closed:x', pack(1)), { code: 103 });
+    await assert.rejects(ann.publish('nowhere:x', pack(1)), { code: 102 });
     await assert.rejects(ann.presence('kept:x'), { code: 108 });
-    await assert.rejects(ann.rpc('x', {}), { code: 108 });
+    await assert.rejects(ann.rpc('x', pack({})), { code: 108 });
     for (const [channel, code] of [['closed:x', 103], ['nowhere:x', 102], ['$private', 103]]) {
       const own = ann.newSubscription(channel);
       const over = event(own, 'unsubscribed');
@@ -165,7 +172,7 @@ const tests = {
       assert.equal((await over).code, code);
     }
     const over = event(ann, 'disconnected');
-    ann.send({});
+    ann.send(pack({}));
     assert.equal((await over).code, 3508);
   },
 
@@ -182,10 +189,10 @@ const tests = {
     own.subscribe();
     await done;
     const got = collected(own);
-    await own.publish('first');
-    assert.deepEqual((await got(1))[0].info.chanInfo, { role: 'x' });
+    await own.publish(pack('first'));
+    assert.deepEqual(unpack((await got(1))[0].info.chanInfo), { role: 'x' });
     while (asked < 2) await new Promise((resolve) => setTimeout(resolve, 50));
-    await own.publish('second');
+    await own.publish(pack('second'));
     await got(2);
     const wrong = ann.newSubscription('$other', {
       getToken: async () => token({ sub: 'bob', channel: '$other', exp: now() + 60 }),
@@ -204,7 +211,7 @@ const tests = {
     const ann = client({ getToken });
     await connected(ann);
     while (asked < 2) await new Promise((resolve) => setTimeout(resolve, 50));
-    await ann.publish('kept:renewed', 1);
+    await ann.publish('kept:renewed', pack(1));
 
     const expired = client({ token: token({ sub: 'ann', exp: now() - 5 }), getToken: async () => token({ sub: 'ann' , exp: now() + 60 }) });
     const error = event(expired, 'error');
@@ -293,6 +300,31 @@ const tests = {
     assert.equal(ann.state, 'connected');
   },
 
+  async 'clients of both formats share a channel'() {
+    const channel = `kept:both-${process.pid}`;
+    const other = load(speaksProtobuf ? name : `${name}/build/protobuf`).Centrifuge;
+    const bob = await connected(new other(url, { websocket, token: token({ sub: 'bob', exp: now() + 60 }) }));
+    open.push(bob);
+    const ann = await connected(user('ann'));
+    const [[own], [others]] = [await subscribed(ann, channel), await subscribed(bob, channel)];
+    const [got, gotByOthers] = [collected(own), collected(others)];
+    const text = new TextEncoder();
+    await own.publish(pack({ from: 'ann' }));
+    await others.publish(speaksProtobuf ? { from: 'bob' } : text.encode('{"from":\n"bob"}'));
+    const readable = (data) => (data instanceof Uint8Array ? JSON.parse(new TextDecoder().decode(data)) : data);
+    for (const all of [await got(2), await gotByOthers(2)]) {
+      assert.deepEqual(all.map((one) => readable(one.data).from), ['ann', 'bob']);
+      assert.deepEqual(all.map(offset), [1, 2]);
+    }
+    // What is not JSON reaches the one, and ends the connection of the other.
+    const [whoSpeaks, who] = speaksProtobuf ? [own, bob] : [others, ann];
+    const over = event(who, 'disconnected');
+    await whoSpeaks.publish(new Uint8Array([0, 255]));
+    const three = await (speaksProtobuf ? got : gotByOthers)(3);
+    assert.deepEqual([...three[2].data], [0, 255]);
+    assert.equal((await over).code, 3506);
+  },
+
   async 'many subscriptions in one frame, and batches'() {
     const ann = user('ann');
     const all = [];
@@ -304,7 +336,7 @@ const tests = {
     await connected(ann);
     await Promise.all(all);
     ann.startBatching();
-    const published = Promise.all([...Array(40).keys()].map((number) => ann.publish(`kept:many-${number}`, number)));
+    const published = Promise.all([...Array(40).keys()].map((number) => ann.publish(`kept:many-${number}`, pack(number))));
     ann.stopBatching();
     await published;
   },

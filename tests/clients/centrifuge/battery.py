@@ -1,4 +1,5 @@
-"""A client of channels by its own features: battery.py URL SECRET, where the secret signs tokens (HS256)."""
+"""A client of channels by its own features: battery.py URL SECRET FORMAT, where the secret signs tokens (HS256),
+and the format is json or protobuf."""
 
 import asyncio
 import base64
@@ -15,7 +16,18 @@ from centrifuge import (
     SubscriptionEventHandler,
 )
 
-URL, SECRET = sys.argv[1:3]
+URL, SECRET, FORMAT = sys.argv[1:4]
+SPEAKS_PROTOBUF = FORMAT == "protobuf"
+CHANNEL = f"kept:python-{FORMAT}"
+
+
+def pack(value):
+    """What is published: of Protobuf the bytes of the same JSON."""
+    return json.dumps(value).encode() if SPEAKS_PROTOBUF else value
+
+
+def unpack(data):
+    return json.loads(data) if SPEAKS_PROTOBUF else data
 
 
 def encoded(value):
@@ -55,7 +67,12 @@ async def connected(user):
     async def get_token(_=None):
         return token(sub=user, exp=int(time.time()) + 60)
 
-    client = Client(URL, events=ClientEventHandler(), get_token=get_token)
+    client = Client(
+        URL,
+        events=ClientEventHandler(),
+        get_token=get_token,
+        use_protobuf=SPEAKS_PROTOBUF,
+    )
     await client.connect()
     await client.ready(timeout=10)
     return client
@@ -64,13 +81,13 @@ async def connected(user):
 async def main():
     ann, bob = await connected("ann"), await connected("bob")
     collector = Collector()
-    own = bob.new_subscription("kept:python", events=collector)
+    own = bob.new_subscription(CHANNEL, events=collector)
     await own.subscribe()
     await own.ready(timeout=10)
     for number in range(20):
-        await ann.publish("kept:python", {"number": number})
+        await ann.publish(CHANNEL, pack({"number": number}))
     got = [await asyncio.wait_for(collector.publications.get(), 10) for _ in range(20)]
-    assert [one.data["number"] for one in got] == list(range(20)), got
+    assert [unpack(one.data)["number"] for one in got] == list(range(20)), got
     assert [one.offset for one in got] == list(range(1, 21)), got
     assert got[0].info.user == "ann", got[0]
 
@@ -78,15 +95,15 @@ async def main():
     await collector.subscribed.get()
     await bob._transport.close() if hasattr(bob, "_transport") else await bob._conn.close()
     for number in range(20, 30):
-        await ann.publish("kept:python", {"number": number})
+        await ann.publish(CHANNEL, pack({"number": number}))
     again = await asyncio.wait_for(collector.subscribed.get(), 20)
     assert again.recovered, again
     got = [await asyncio.wait_for(collector.publications.get(), 10) for _ in range(10)]
-    assert [one.data["number"] for one in got] == list(range(20, 30)), got
+    assert [unpack(one.data)["number"] for one in got] == list(range(20, 30)), got
 
     history = await own.history(limit=5)
-    assert [one.data["number"] for one in history.publications] == list(range(5)), history
-    told = ann.new_subscription("told:python")
+    assert [unpack(one.data)["number"] for one in history.publications] == list(range(5)), history
+    told = ann.new_subscription(f"told:python-{FORMAT}")
     await told.subscribe()
     await told.ready(timeout=10)
     presence = await told.presence()
@@ -94,7 +111,7 @@ async def main():
     stats = await told.presence_stats()
     assert (stats.num_clients, stats.num_users) == (1, 1), stats
     try:
-        await ann.publish("closed:x", 1)
+        await ann.publish("closed:x", pack(1))
         raise AssertionError("it may not publish there")
     except CentrifugeError as error:
         assert "103" in str(error) or getattr(error, "code", 103) == 103, error

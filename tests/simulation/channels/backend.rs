@@ -10,14 +10,18 @@ use tidegate::mail::ReplyReceiver;
 use super::*;
 use crate::operator::send;
 
-fn answer(world: &mut World, loop_index: usize, question: ChannelQuestion) -> ChannelAnswer {
+pub(super) fn answer(
+    world: &mut World,
+    loop_index: usize,
+    question: ChannelQuestion,
+) -> ChannelAnswer {
     let answer: ReplyReceiver<ChannelAnswer> =
         send(world, loop_index, |reply| Query::Channels { question, reply });
     world.settle();
     answer.wait(Duration::ZERO).unwrap()
 }
 
-fn json_of(answer: &ChannelAnswer) -> Value {
+pub(super) fn json_of(answer: &ChannelAnswer) -> Value {
     let ChannelAnswer::Json(text) = answer else { panic!("{answer:?}") };
     serde_json::from_slice(text).unwrap()
 }

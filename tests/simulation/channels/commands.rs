@@ -61,8 +61,10 @@ fn connect_and_subscribe_may_come_in_one_frame() {
 #[test]
 fn a_publication_reaches_all_members_with_its_offset() {
     let mut world = world(&setup(3, 2), full_settings());
-    let mut members: Vec<Member> =
-        (0..6).map(|number| Member::connected(&mut world, number % 3)).collect();
+    // Of both formats on each loop.
+    let mut members: Vec<Member> = (0..6)
+        .map(|number| Member::connected_in(&mut world, number % 3, Format::of(number / 3)))
+        .collect();
     for channel in ["plain", "kept:x"] {
         for member in &mut members {
             assert!(member.ask(&mut world, subscribe(channel))["subscribe"].is_object());
@@ -91,6 +93,12 @@ fn a_publication_reaches_all_members_with_its_offset() {
 
 #[test]
 fn what_was_missed_is_recovered_or_told_to_be_lost() {
+    for format in FORMATS {
+        what_was_missed_is_recovered(format);
+    }
+}
+
+fn what_was_missed_is_recovered(format: Format) {
     let mut world = world(&setup(2, 3), full_settings());
     let mut own = Member::connected(&mut world, 0);
     let first = own.ask(&mut world, subscribe("kept:x"));
@@ -99,7 +107,7 @@ fn what_was_missed_is_recovered_or_told_to_be_lost() {
         own.ask(&mut world, publish("kept:x", &json!(number)));
     }
     let recover = |world: &mut World, offset: u64, epoch: &str, flag: u8| {
-        let mut other = Member::connected(world, 1);
+        let mut other = Member::connected_in(world, 1, format);
         let request = json!({ "channel": "kept:x", "recover": true, "offset": offset,
             "epoch": epoch, "flag": flag });
         other.ask(world, json!({ "subscribe": request }))
@@ -134,8 +142,14 @@ fn what_was_missed_is_recovered_or_told_to_be_lost() {
 
 #[test]
 fn history_is_read_in_pages_in_both_directions() {
+    for format in FORMATS {
+        history_is_read_in_pages(format);
+    }
+}
+
+fn history_is_read_in_pages(format: Format) {
     let mut world = world(&setup(2, 4), full_settings());
-    let mut own = Member::connected(&mut world, 0);
+    let mut own = Member::connected_in(&mut world, 0, format);
     for number in 1..=7 {
         own.ask(&mut world, publish("kept:x", &json!(number)));
     }
@@ -168,10 +182,17 @@ fn history_is_read_in_pages_in_both_directions() {
 
 #[test]
 fn members_see_who_comes_and_goes_where_they_asked_for_it() {
+    // With members of the same format, and of another.
+    for number in 0..4 {
+        members_see_who_comes_and_goes(Format::of(number), Format::of(number / 2));
+    }
+}
+
+fn members_see_who_comes_and_goes(format: Format, others: Format) {
     for (channel, is_forced) in [("told:x", false), ("forced:x", true)] {
         let mut world = world(&setup(3, 5), full_settings());
-        let mut asks = Member::connected(&mut world, 0);
-        let mut silent = Member::connected(&mut world, 1);
+        let mut asks = Member::connected_in(&mut world, 0, format);
+        let mut silent = Member::connected_in(&mut world, 1, format);
         let mut request = subscribe(channel);
         request["subscribe"]["join_leave"] = true.into();
         asks.ask(&mut world, request);
@@ -181,7 +202,7 @@ fn members_see_who_comes_and_goes_where_they_asked_for_it() {
             let kinds = pushes.flat_map(|own| own.keys().filter(|key| *key != "channel"));
             kinds.cloned().collect()
         };
-        let mut third = Member::connected(&mut world, 2);
+        let mut third = Member::connected_in(&mut world, 2, others);
         third.ask(&mut world, subscribe(channel));
         let presence = third.ask(&mut world, json!({ "presence": { "channel": channel } }));
         assert_eq!(presence["presence"]["presence"].as_object().unwrap().len(), 3);
@@ -202,10 +223,16 @@ fn members_see_who_comes_and_goes_where_they_asked_for_it() {
 
 #[test]
 fn errors_are_those_of_the_table() {
+    for format in FORMATS {
+        errors_are_those_of_the_table_in(format);
+    }
+}
+
+fn errors_are_those_of_the_table_in(format: Format) {
     let mut limited = full_settings();
     limited.limits.connection_channels_max = 3;
     let mut world = world(&setup(2, 6), limited);
-    let mut own = Member::connected(&mut world, 0);
+    let mut own = Member::connected_in(&mut world, 0, format);
     let long = "x".repeat(256);
     for (command, code) in [
         (subscribe(&long), 107),
@@ -272,6 +299,10 @@ fn ends_are_those_of_the_table() {
     ] {
         let own = Member::connected(&mut world, 1);
         own.assert_closed_by(&mut world, frame, code);
+        let mut own = Member::connected_in(&mut world, 1, Format::Protobuf);
+        own.send_whole(&serde_json::from_str(frame).unwrap());
+        world.exchange(&mut own.client);
+        assert_eq!(own.close().map(|own| own.0), Some(code), "{frame}");
     }
     // Behind the end nothing is done.
     let mut own = Member::connected(&mut world, 0);
@@ -291,12 +322,19 @@ fn a_client_without_a_user_is_let_in_only_where_that_is_allowed() {
 
 #[test]
 fn pings_are_answered_or_the_connection_ends() {
+    for format in FORMATS {
+        pings_are_answered(format);
+    }
+}
+
+fn pings_are_answered(format: Format) {
+    let ping: &[u8] = if format == Format::Json { b"{}" } else { &[0] };
     let mut pinged = full_settings();
     pinged.times =
         ChannelsTimes { ping_ms: 1000, pong_ms: 500, stale_ms: 1000, expired_close_ms: 1000 };
     let mut world = world(&setup(2, 9), pinged);
     let stale = Member::open(&mut world, 0);
-    let mut own = Member::open(&mut world, 1);
+    let mut own = Member::open_in(&mut world, 1, format);
     let reply = own.ask(&mut world, json!({ "connect": {} }));
     assert_eq!((&reply["connect"]["ping"], &reply["connect"]["pong"]), (&json!(1), &json!(true)));
     for round in 0..5 {
@@ -305,10 +343,10 @@ fn pings_are_answered_or_the_connection_ends() {
             world.pass(64);
             assert!(world.now() - began < 1500, "no ping in round {round}");
         }
-        assert_eq!(own.client.payloads().last(), Some(&&b"{}"[..]));
+        assert_eq!(own.client.payloads().last(), Some(&ping));
         // The first comes early, so that those who come together are spread.
         assert!(round == 0 || world.now() - began >= 800, "{}", world.now() - began);
-        own.client.send_frame(TEXT, b"{}");
+        own.send_whole(&json!({}));
     }
     let mut stale = stale;
     world.exchange(&mut stale.client);

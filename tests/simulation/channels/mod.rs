@@ -1,9 +1,11 @@
 //! Channels on the fake kernel: what clients are answered, and that nothing is lost without a word.
 
 mod backend;
+mod binary;
 mod commands;
 mod handover;
 mod occupancy;
+mod protobuf;
 mod proxies;
 mod published;
 mod race;
@@ -20,7 +22,7 @@ use tidegate::sim::ServerSettings;
 use tidegate::timer::WallTime;
 
 use crate::client::Client;
-use crate::wire::TEXT;
+use crate::wire::{BINARY, TEXT};
 use crate::world::{Setup, World, socket};
 
 /// A namespace in which everybody may do everything.
@@ -98,10 +100,36 @@ fn setup(loops: usize, seed: u64) -> Setup {
 }
 
 const PATH: &str = "/connection/websocket";
+const PROTOBUF_PATH: &str = "/connection/websocket?cf_protocol=protobuf";
 
-/// A client that speaks the protocol, one text message for each frame.
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Json,
+    Protobuf,
+}
+
+const FORMATS: [Format; 2] = [Format::Json, Format::Protobuf];
+
+impl Format {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Json => PATH,
+            Self::Protobuf => PROTOBUF_PATH,
+        }
+    }
+
+    /// Of those that take turns.
+    fn of(number: usize) -> Self {
+        FORMATS[number % FORMATS.len()]
+    }
+}
+
+/// A client that speaks the protocol, one message for each frame. What it says and hears is JSON here, whatever
+/// it speaks.
 struct Member {
     client: Client,
+    format: Format,
     /// Frames of it that were looked at.
     seen: usize,
     id: u32,
@@ -110,12 +138,22 @@ struct Member {
 impl Member {
     /// One whose upgrade was answered, and that has sent no command.
     fn open(world: &mut World, loop_index: usize) -> Self {
-        Self { client: world.open(loop_index, PATH), seen: 0, id: 0 }
+        Self::open_in(world, loop_index, Format::Json)
+    }
+
+    /// As above, of one that speaks this.
+    fn open_in(world: &mut World, loop_index: usize, format: Format) -> Self {
+        Self { client: world.open(loop_index, format.path()), format, seen: 0, id: 0 }
     }
 
     /// One that is connected.
     fn connected(world: &mut World, loop_index: usize) -> Self {
-        let mut own = Self::open(world, loop_index);
+        Self::connected_in(world, loop_index, Format::Json)
+    }
+
+    /// As above, one that speaks this.
+    fn connected_in(world: &mut World, loop_index: usize, format: Format) -> Self {
+        let mut own = Self::open_in(world, loop_index, format);
         let reply = own.ask(world, json!({ "connect": {} }));
         assert!(reply["connect"]["client"].is_string(), "{reply}");
         own
@@ -125,8 +163,16 @@ impl Member {
     fn send(&mut self, mut command: Value) -> u32 {
         self.id += 1;
         command["id"] = self.id.into();
-        self.client.send_frame(TEXT, command.to_string().as_bytes());
+        self.send_whole(&command);
         self.id
+    }
+
+    /// Sends a command as it is.
+    fn send_whole(&self, command: &Value) {
+        match self.format {
+            Format::Json => self.client.send_frame(TEXT, command.to_string().as_bytes()),
+            Format::Protobuf => self.client.send_frame(BINARY, &protobuf::encoded(command)),
+        }
     }
 
     /// Sends a command and waits for what comes: the reply to it.
@@ -147,7 +193,11 @@ impl Member {
     fn unseen(&mut self) -> Vec<Value> {
         let payloads = self.client.payloads();
         let new = payloads[self.seen..].iter();
-        let new = new.map(|payload| serde_json::from_slice(payload).unwrap()).collect();
+        let new = new.flat_map(|payload| match self.format {
+            Format::Json => vec![serde_json::from_slice(payload).unwrap()],
+            Format::Protobuf => protobuf::replies(payload),
+        });
+        let new = new.collect();
         self.seen = payloads.len();
         new
     }

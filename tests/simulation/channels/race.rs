@@ -77,9 +77,15 @@ impl Actor {
         self.member.as_ref().map(|own| own.client.received.bytes)
     }
 
-    fn connect(&mut self, world: &World, (number, loop_index): (usize, usize), granted: bool) {
-        let mut member = Member { client: world.connect(loop_index), seen: 0, id: 0 };
-        member.client.ask(PATH);
+    fn connect(
+        &mut self,
+        world: &World,
+        (number, loop_index): (usize, usize),
+        granted: bool,
+        format: Format,
+    ) {
+        let mut member = Member { client: world.connect(loop_index), format, seen: 0, id: 0 };
+        member.client.ask(format.path());
         let names: &[&str] = if granted { &[OF_SERVER] } else { &[] };
         let claims = json!({ "sub": format!("user-{number}"), "channels": names });
         let mut connect = json!({ "token": claims.to_string() });
@@ -298,7 +304,10 @@ impl Race {
                     }
                 }
                 let loop_index = self.random.below(self.loops);
-                actor.connect(&self.world, (number, loop_index), self.random.percent(50));
+                let granted = self.random.percent(50);
+                // It may come back with another.
+                let format = Format::of(self.random.below(FORMATS.len()));
+                actor.connect(&self.world, (number, loop_index), granted, format);
             }
             2..=4 => actor.subscribe(channel),
             5 if actor.channels.get(channel) == Some(&true) => {

@@ -2,7 +2,8 @@
 
 use std::num::NonZeroUsize;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
 
 use crate::commands::options::{Requirements, SessionArguments};
 use crate::target::parse_path;
@@ -20,6 +21,10 @@ pub(crate) struct ChannelsArguments {
     /// The channel, whose clients may publish and have a history
     #[arg(long, default_value = "load")]
     pub(super) channel: String,
+
+    /// What the connections speak
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    pub(super) format: Format,
 
     /// The token of each connection (JWT); without one they are anonymous
     #[arg(long, value_name = "TOKEN")]
@@ -52,6 +57,16 @@ pub(crate) struct ChannelsArguments {
     /// Ask for the presence of the channel so often
     #[arg(long, value_name = "COUNT", default_value = "0")]
     pub(super) presence: usize,
+}
+
+/// What the protocol is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Format {
+    /// Text frames with JSON
+    Json,
+    /// Binary frames with Protobuf
+    Protobuf,
 }
 
 impl ChannelsArguments {

@@ -6,6 +6,7 @@
 //! all subscribers are dropped, miss some publications, come back at once, and must be given all of them.
 
 mod arguments;
+mod protobuf;
 mod protocol;
 mod report;
 mod workload;
@@ -17,6 +18,7 @@ use crate::load::clients::NextTurn;
 use crate::system::clock;
 use crate::system::interrupt::Interrupt;
 pub(crate) use arguments::ChannelsArguments;
+use arguments::Format;
 use report::{ChannelsReport, RecoveryReport, StepReport};
 use workload::ChannelsWorkload;
 
@@ -36,6 +38,8 @@ fn measure(
 ) -> Result<ChannelsReport, CommandError> {
     let subscribers = arguments.subscribers.get();
     let mut workload = ChannelsWorkload::new(arguments, clock::now());
+    let subprotocol = (arguments.format == Format::Protobuf).then_some(PROTOBUF_SUBPROTOCOL);
+    session.clients.driver().offer_subprotocol(subprotocol);
     session.open("subscribers", None, subscribers, &mut workload)?;
     await_until(session, &mut workload, |_, workload| workload.subscribed == subscribers)?;
     let publisher = open_publisher(session, &mut workload)?;
@@ -188,5 +192,7 @@ fn await_until(
     })
 }
 
+/// What connections offer that speak Protobuf.
+const PROTOBUF_SUBPROTOCOL: &str = "centrifuge-protobuf";
 /// Connections that are begun in one turn.
 const BATCH: usize = 256;

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
 use super::arguments::NUMBER_DIGITS;
@@ -51,7 +51,13 @@ pub(super) struct Subscribed<'a> {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Presence {
-    pub(super) presence: serde_json::Map<String, serde_json::Value>,
+    /// Members that are named.
+    #[serde(rename = "presence", deserialize_with = "count")]
+    pub(super) count: usize,
+}
+
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    serde_json::Map::deserialize(deserializer).map(|members| members.len())
 }
 
 #[derive(Debug, Deserialize)]
@@ -69,12 +75,25 @@ pub(super) struct Publication<'a> {
     pub(super) offset: u64,
 }
 
+/// A subscription that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subscribe<'a> {
+    pub(super) channel: &'a str,
+    /// The offset and the epoch of one who comes back.
+    pub(super) since: Option<(u64, &'a str)>,
+}
+
 /// The first frame of a connection: it connects and, for a subscriber, subscribes.
-pub(super) fn begin(token: Option<&str>, subscribe: Option<serde_json::Value>) -> String {
+pub(super) fn begin(token: Option<&str>, subscribe: Option<Subscribe<'_>>) -> String {
     let connect = match token {
         Some(token) => json!({ "id": 1, "connect": { "token": token } }),
         None => json!({ "id": 1, "connect": {} }),
     };
+    let subscribe = subscribe.map(|Subscribe { channel, since }| match since {
+        None => json!({ "channel": channel, "recoverable": true }),
+        Some((offset, epoch)) => json!({ "channel": channel, "recoverable": true, "recover": true,
+            "offset": offset, "epoch": epoch }),
+    });
     match subscribe {
         Some(subscribe) => format!("{connect}\n{}", json!({ "id": 2, "subscribe": subscribe })),
         None => connect.to_string(),
@@ -85,6 +104,11 @@ pub(super) fn begin(token: Option<&str>, subscribe: Option<serde_json::Value>) -
 pub(super) fn publish(id: u32, channel: &str, number: usize, bytes: usize) -> String {
     json!({ "id": id, "publish": { "channel": channel, "data": payload(number, bytes) } })
         .to_string()
+}
+
+/// A command to name the members of a channel.
+pub(super) fn presence(id: u32, channel: &str) -> String {
+    json!({ "id": id, "presence": { "channel": channel } }).to_string()
 }
 
 /// The text of a publication: its number, and what tells it from others of that length.

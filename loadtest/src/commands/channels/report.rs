@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::arguments::ChannelsArguments;
+use super::arguments::{ChannelsArguments, Format};
 use super::workload::ChannelsWorkload;
 use crate::output::units::Seconds;
 use crate::stats::cpu_use::CpuUse;
@@ -21,6 +21,7 @@ pub(super) struct ChannelsReport {
     address: Origin,
     path: String,
     channel: String,
+    format: Format,
     subscribers: usize,
     publications: usize,
     burst: usize,
@@ -99,6 +100,7 @@ impl ChannelsReport {
             address: arguments.session.address.origin(),
             path: arguments.path.clone(),
             channel: arguments.channel.clone(),
+            format: arguments.format,
             subscribers: arguments.subscribers.get(),
             publications: arguments.publications,
             burst: arguments.burst.get(),

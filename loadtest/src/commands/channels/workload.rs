@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
-use super::arguments::ChannelsArguments;
-use super::protocol::{Publication, Push, Reply, Subscribed, begin, number, publish};
+use super::arguments::{ChannelsArguments, Format};
+use super::protobuf;
+use super::protocol::{self, Publication, Push, Reply, Subscribe, Subscribed, number};
 use crate::driver;
 use crate::driver::{ConnHandle, ConnKey, Driver, Failure, Workload};
 use crate::stats::latency::Latencies;
@@ -107,12 +106,21 @@ impl<'a> ChannelsWorkload<'a> {
 
     /// Publishes `count` times at once.
     pub(super) fn publish(&mut self, count: usize, publisher: ConnKey, driver: &mut Driver) {
-        let ChannelsArguments { channel, bytes, .. } = self.arguments;
+        let ChannelsArguments { channel, bytes, format, .. } = self.arguments;
         driver.with(publisher, |connection| {
             self.asked = connection.now();
             for _ in 0..count {
                 let next = self.published.len();
-                connection.send_text(&publish(PUBLISH, channel, next, *bytes));
+                match format {
+                    Format::Json => {
+                        let text = protocol::publish(PUBLISH, channel, next, *bytes);
+                        connection.send_text(&text);
+                    }
+                    Format::Protobuf => {
+                        let message = protobuf::publish(PUBLISH, channel, next, *bytes);
+                        connection.send_binary(&message);
+                    }
+                }
                 self.published.push(connection.now());
             }
         });
@@ -122,10 +130,13 @@ impl<'a> ChannelsWorkload<'a> {
 
     /// Asks for the presence of the channel.
     pub(super) fn ask_presence(&mut self, publisher: ConnKey, driver: &mut Driver) {
-        let command = json!({ "id": PRESENCE, "presence": { "channel": self.arguments.channel } });
+        let ChannelsArguments { channel, format, .. } = self.arguments;
         driver.with(publisher, |connection| {
             self.asked = connection.now();
-            connection.send_text(&command.to_string());
+            match format {
+                Format::Json => connection.send_text(&protocol::presence(PRESENCE, channel)),
+                Format::Protobuf => connection.send_binary(&protobuf::presence(PRESENCE, channel)),
+            }
         });
         self.unanswered += 1;
     }
@@ -170,13 +181,16 @@ impl<'a> ChannelsWorkload<'a> {
 
     /// The first frame of a connection.
     fn opened(&self, connection: &mut ConnHandle<'_>) {
-        let ChannelsArguments { channel, token, .. } = self.arguments;
-        let subscribe = self.member(connection.serial()).map(|at| match self.is_recovering {
-            false => json!({ "channel": channel, "recoverable": true }),
-            true => json!({ "channel": channel, "recoverable": true, "recover": true,
-                "offset": self.members[at].offset, "epoch": self.epoch }),
+        let ChannelsArguments { channel, token, format, .. } = self.arguments;
+        let token = token.as_deref();
+        let subscribe = self.member(connection.serial()).map(|at| {
+            let since = (self.members[at].offset, &*self.epoch);
+            Subscribe { channel, since: self.is_recovering.then_some(since) }
         });
-        connection.send_text(&begin(token.as_deref(), subscribe));
+        match format {
+            Format::Json => connection.send_text(&protocol::begin(token, subscribe)),
+            Format::Protobuf => connection.send_binary(&protobuf::begin(token, subscribe)),
+        }
     }
 
     /// Deals with a frame once all of it has come.
@@ -195,10 +209,20 @@ impl<'a> ChannelsWorkload<'a> {
             return Ok(());
         }
         let mut whole = std::mem::take(frame);
-        for line in whole.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let reply: Reply<'_> = serde_json::from_slice(line)
-                .map_err(|error| Failure::UnreadableReply(error.to_string()))?;
-            self.take(connection, member, reply)?;
+        match self.arguments.format {
+            Format::Json => {
+                for line in whole.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                    let reply: Reply<'_> = serde_json::from_slice(line)
+                        .map_err(|error| Failure::UnreadableReply(error.to_string()))?;
+                    self.take(connection, member, reply)?;
+                }
+            }
+            Format::Protobuf => {
+                let mut rest = &whole[..];
+                while !rest.is_empty() {
+                    self.take(connection, member, protobuf::next_reply(&mut rest)?)?;
+                }
+            }
         }
         // Its room is for the next, where frames come in parts at all.
         whole.clear();
@@ -225,7 +249,10 @@ impl<'a> ChannelsWorkload<'a> {
             None => &mut self.publishers_pongs,
         };
         match (id, connect, subscribe, push) {
-            (0, _, _, None) if *pongs => connection.send_text_one_way("{}"),
+            (0, _, _, None) if *pongs => match self.arguments.format {
+                Format::Json => connection.send_text_one_way("{}"),
+                Format::Protobuf => connection.send_binary_one_way(protobuf::PONG),
+            },
             (0, _, _, None) => {}
             (0, _, _, Some(push)) => return self.take_push(connection, member, push),
             (_, Some(connected), _, _) => *pongs = connected.pong,
@@ -238,7 +265,7 @@ impl<'a> ChannelsWorkload<'a> {
             }
             (PRESENCE, ..) => {
                 self.unanswered = self.unanswered.saturating_sub(1);
-                let count = presence.map_or(0, |presence| presence.presence.len());
+                let count = presence.map_or(0, |presence| presence.count);
                 if count != self.subscribed {
                     let text = format!("presence names {count} of {} members", self.subscribed);
                     return Err(Failure::UnreadableReply(text));
