@@ -521,4 +521,27 @@ mod tests {
         let asked: Vec<&str> = settings.redis_identities().map(|(name, ..)| name).collect();
         assert_eq!(asked, ["a"]);
     }
+
+    #[test]
+    fn channels_beside_a_chat_ask_for_its_login_unless_clients_say_who_they_are() {
+        let is_optional = |more: &str| {
+            let chat = "[[route]]\npath = \"/\"\nservice = \"chat\"\n";
+            let channels = "[[route]]\npath = \"/channels\"\nservice = \"channels\"\n";
+            let config =
+                Config::from_toml(&format!("{more}{chat}{channels}"), "test.toml").unwrap();
+            let settings = config.resolve(MachineLimits { descriptors: 1024, cores: 1 });
+            let routes = built_in_routes(
+                &settings,
+                &IdentityChecks::new(),
+                &Upstreams::new(),
+                (&EventBackends::new(), &RouteObservers::new()),
+                &ChannelProxies::new(),
+            );
+            let Handler::Socket(_, options) = &routes[1].handler else { panic!("{routes:?}") };
+            assert!(!options.identities.is_empty());
+            options.identities.is_optional()
+        };
+        assert!(!is_optional(""));
+        assert!(is_optional("[channels]\nallow_anonymous = true\n"));
+    }
 }
