@@ -212,7 +212,7 @@ pub fn parse_call(method: &str, body: &[u8]) -> Result<ApiCall, BadCall> {
         }
         "unsubscribe" => {
             let own: ApiUnsubscribe = read(body)?;
-            someone(&own.user, &own.client)?;
+            names_connections(&own.user, &own.client)?;
             ApiCall::Unsubscribe(own)
         }
         "disconnect" => disconnect_of(body)?,
@@ -310,7 +310,7 @@ struct SubscribeFields {
 fn subscribe_of(body: &[u8]) -> Result<ApiCall, BadCall> {
     let SubscribeFields { user, channel, client, session, recover_since } = read(body)?;
     present(&channel)?;
-    someone(&user, &client)?;
+    names_connections(&user, &client)?;
     // Read apart, as raw JSON is not found again in fields that are flattened.
     let options: SubscriptionFields = read(body)?;
     let options = options.try_into().map_err(|_| BadCall::Field)?;
@@ -331,7 +331,7 @@ struct RefreshFields {
 
 fn refresh_of(body: &[u8]) -> Result<ApiCall, BadCall> {
     let RefreshFields { user, client, session, expired, expire_at, info, b64info } = read(body)?;
-    someone(&user, &client)?;
+    names_connections(&user, &client)?;
     let info = json_of(info.as_deref(), b64info.as_deref()).map_err(|_| BadCall::Field)?;
     let expire_at = date_of(expire_at);
     Ok(ApiCall::Refresh(ApiRefresh { user, client, session, expired, expire_at, info }))
@@ -339,7 +339,7 @@ fn refresh_of(body: &[u8]) -> Result<ApiCall, BadCall> {
 
 fn disconnect_of(body: &[u8]) -> Result<ApiCall, BadCall> {
     let own: ApiDisconnect = read(body)?;
-    someone(&own.user, &own.client)?;
+    names_connections(&own.user, &own.client)?;
     if let Some(ApiClose { code, reason }) = &own.disconnect {
         let is_text = !reason.is_empty() && !is_json(reason.as_bytes()) && reason.len() <= 123;
         if !(3000..=4999).contains(code) || !is_text {
@@ -375,7 +375,7 @@ fn channel_of(body: &[u8]) -> Result<String, BadCall> {
 
 /// Whether a call says whose connections it means. Those without a user have to be named one by one, or a call
 /// that lacks the field would mean all of them.
-fn someone(user: &str, client: &str) -> Result<(), BadCall> {
+fn names_connections(user: &str, client: &str) -> Result<(), BadCall> {
     if user.is_empty() { present(client) } else { Ok(()) }
 }
 
@@ -536,8 +536,8 @@ mod tests {
         let call = |body: &str| parse_call("subscribe", body.as_bytes());
         assert_eq!(call(body), Ok(ApiCall::Subscribe(wanted)));
         assert_eq!(call(r#"{"user":"ann"}"#), Err(BadCall::Field));
-        assert_eq!(call(r#"{"channel":"x","b64info":"%"}"#), Err(BadCall::Field));
-        assert_eq!(call(r#"{"channel":"x","override":7}"#), Err(BadCall::Json));
+        assert_eq!(call(r#"{"user":"a","channel":"x","b64info":"%"}"#), Err(BadCall::Field));
+        assert_eq!(call(r#"{"user":"a","channel":"x","override":7}"#), Err(BadCall::Json));
     }
 
     #[test]

@@ -82,6 +82,12 @@ impl Conflation {
         None
     }
 
+    /// Whether nothing waits, and no interval goes on.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty() && self.due.is_empty()
+    }
+
     /// Bytes of what waits.
     #[must_use]
     pub fn held_bytes(&self) -> usize {

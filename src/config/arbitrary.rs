@@ -144,7 +144,7 @@ fn agree_on_channel_proxies(config: &mut Config) {
     let names: Vec<String> = config.proxies.iter().map(|own| own.name.clone()).collect();
     let agree = |name: &mut Option<String>, number: usize| {
         let known = names.get(number % names.len().max(1));
-        *name = name.take().and(known.cloned());
+        *name = name.take().and_then(|_| known.cloned());
     };
     agree(&mut config.channels.connect_proxy, 0);
     agree(&mut config.channels.refresh_proxy, 1);

@@ -96,7 +96,7 @@ fn deadline_between_messages<S>(
         Phase::Handshake => Some(conn.seen.after_ms(settings.handshake_ms)),
         Phase::Refusing => Some(conn.seen.after_ms(settings.refuse_ms)),
         Phase::Open if is_last_answer(conn, cold) => {
-            cold.relays().sent_off(conn.link).map(|own| own.due)
+            cold.relays().sent_off(conn.link).map(|own| own.due())
         }
         Phase::Open if conn.protocol.has_frames() => {
             let quiet_ms = if conn.flags.has(Flags::PINGED) {

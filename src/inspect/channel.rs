@@ -59,7 +59,7 @@ pub enum ChannelQuestion {
         /// The offset and the epoch behind which publications are wanted.
         recover: Option<(u64, Arc<str>)>,
         /// What the subscription has.
-        options: SubscriptionOptions,
+        options: Box<SubscriptionOptions>,
     },
     /// To renew what connections of a user are allowed, or to end it. For every loop.
     Refresh {

@@ -204,12 +204,19 @@ pub trait Service: Any {
     }
 
     /// The period of [`on_tick`](Service::on_tick) in milliseconds. Called once. A loop with such a
-    /// service wakes that often, also without connections.
+    /// service wakes that often, also without connections, unless the service [is at rest](Service::is_at_rest).
     fn tick_ms(&self) -> Option<u64> {
         None
     }
 
-    /// About [`tick_ms`](Service::tick_ms) have passed since the last call.
+    /// Whether nothing comes of the next ticks unless something else is asked of the service before: then
+    /// the loop need not wake for them.
+    fn is_at_rest(&self) -> bool {
+        false
+    }
+
+    /// About [`tick_ms`](Service::tick_ms) have passed since the last call, or more if the service
+    /// [was at rest](Service::is_at_rest).
     fn on_tick(&mut self, effects: &mut Effects<'_>) {
         let _ = effects;
     }

@@ -305,9 +305,10 @@ impl Router {
         }
     }
 
-    /// When the next tick of a service is due.
+    /// When the next tick is due of a service that is not at rest.
     pub(crate) fn next_tick(&self) -> Option<Millis> {
-        self.ticks.iter().map(|(.., due)| *due).min()
+        let is_at_rest = |number: u8| self.sockets[usize::from(number)].service.is_at_rest();
+        self.ticks.iter().filter(|(number, ..)| !is_at_rest(*number)).map(|(.., due)| *due).min()
     }
 
     /// The number of a route whose tick is due, until there is none. After a delay of several periods a

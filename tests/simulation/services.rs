@@ -200,6 +200,10 @@ impl<S: Service> Service for Watched<S> {
         self.service.tick_ms()
     }
 
+    fn is_at_rest(&self) -> bool {
+        self.service.is_at_rest()
+    }
+
     fn on_tick(&mut self, effects: &mut Effects<'_>) {
         self.service.on_tick(effects);
     }

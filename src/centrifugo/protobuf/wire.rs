@@ -222,7 +222,7 @@ impl Writer {
         self.buffer[self.start..end].copy_from_slice(own);
     }
 
-    /// Makes room in front for so many bytes at least.
+    /// Makes room in front for this many bytes at least.
     #[cold]
     fn grow(&mut self, more: usize) {
         let written = self.len();

@@ -163,10 +163,10 @@ fn duration_ms(text: &str) -> Option<u64> {
     let mut rest = text;
     let mut ms = 0.0;
     while !rest.is_empty() {
-        let end = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
+        let end = rest.find(|own: char| !own.is_ascii_digit() && own != '.')?;
         let number: f64 = rest[..end].parse().ok()?;
         rest = &rest[end..];
-        let end = rest.find(|letter: char| letter.is_ascii_digit()).unwrap_or(rest.len());
+        let end = rest.find(|own: char| own.is_ascii_digit()).unwrap_or(rest.len());
         let unit = match &rest[..end] {
             "ns" => 1e-6,
             "us" | "µs" => 1e-3,

@@ -758,7 +758,7 @@ impl<S: Transport> Connections<S> {
         let Some(conn) = self.table.get(key) else { return };
         let is_backend = conn.protocol.is_backend();
         if !is_backend && let Some(own) = self.cold.relays().sent_off(conn.link) {
-            return self.end_sent_off(key, own.violation);
+            return self.end_sent_off(key, own.violation());
         }
         match close {
             PartnerClose::Gone if is_backend => {
@@ -839,7 +839,7 @@ impl<S: Transport> Connections<S> {
         let Some(backend) = self.relay().partner(key) else { return false };
         self.write_close(backend, Some(CloseCode::GOING_AWAY), "the client is gone");
         let due = self.turn.tick.after_ms(self.turn.settings.close_ms);
-        let sent_off = SentOff { violation, due };
+        let sent_off = SentOff::new(violation, due);
         let memory = &mut self.turn.memory;
         if self.cold.relays_mut().send_off(link, sent_off, memory) == Err(OverBudget) {
             self.output.outgoing().clear();

@@ -54,9 +54,25 @@ enum Pending {
 /// that it is gone, and may still answer what it was asked before; then the client is told why.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::conn) struct SentOff {
-    pub(in crate::conn) violation: Violation,
+    violation: Violation,
+    due: Tick,
+}
+
+impl SentOff {
+    /// For this violation, by a client whose backend may answer until `due`.
+    pub(in crate::conn) fn new(violation: Violation, due: Tick) -> Self {
+        Self { violation, due }
+    }
+
+    /// What the client has done.
+    pub(in crate::conn) fn violation(self) -> Violation {
+        self.violation
+    }
+
     /// Until when the backend may answer.
-    pub(in crate::conn) due: Tick,
+    pub(in crate::conn) fn due(self) -> Tick {
+        self.due
+    }
 }
 
 /// A message of a client, of which the first part has gone on and the last has not come.

@@ -315,6 +315,7 @@ fn subscribe(own: ApiSubscribe) -> ChannelQuestion {
     let ApiSubscribe { user, channel, client, recover_since, options, .. } = own;
     let recover = recover_since.map(|own| (own.offset, own.epoch.into()));
     let (user, channel, client) = (user.into(), channel.into(), filled(&client));
+    let options = Box::new(options);
     ChannelQuestion::Subscribe { user, channel, client, recover, options }
 }
 

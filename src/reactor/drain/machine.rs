@@ -184,7 +184,7 @@ mod tests {
 
     /// Whether the route of a connection is one of those that are told first.
     fn is_first(index: usize) -> bool {
-        index % 3 == 0
+        index.is_multiple_of(3)
     }
 
     /// A table of connections: `Some(ms)` is in its handshake until then, `None` is open.

@@ -118,6 +118,12 @@ impl Home {
         self.charge(effects);
     }
 
+    /// Whether nothing is kept that time changes.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let has_work = self.occupancy.waits() || !self.conflation.is_empty();
+        self.channels.is_empty() && self.engine.stream_count() == 0 && !has_work
+    }
+
     /// Takes over the stream of another process, as [`MemoryEngine::restore`].
     pub(super) fn restore(&mut self, stream: StreamCopy, now: Millis) -> bool {
         self.engine.restore(stream, now)

@@ -56,6 +56,11 @@ impl Occupancy {
         self.left.push_back((Arc::clone(channel), now));
     }
 
+    /// Whether something is told only when some time has passed.
+    pub(super) fn waits(&self) -> bool {
+        !self.left.is_empty()
+    }
+
     /// Tells what has been left for long enough.
     pub(super) fn on_tick(&mut self, (now, at): (Millis, WallTime)) {
         let Some(settings) = &self.settings else { return };

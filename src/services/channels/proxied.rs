@@ -190,7 +190,7 @@ impl Channels {
         method: &str,
         params: Option<&[u8]>,
         reply: mail::Reply<ChannelAnswer>,
-        effects: &mut Effects<'_>,
+        effects: &Effects<'_>,
     ) {
         let proxies = &self.settings.proxies;
         let proxy = match (proxies.of_call(method), self.sender.clone()) {

@@ -306,6 +306,10 @@ impl Service for Channels {
         Some(TICK_MS)
     }
 
+    fn is_at_rest(&self) -> bool {
+        self.clients.len() == 0 && self.home.is_at_rest()
+    }
+
     fn on_tick(&mut self, effects: &mut Effects<'_>) {
         self.run_timers(effects);
         self.home.on_tick(effects);

@@ -448,3 +448,32 @@ fn a_client_that_publishes_too_often_is_refused_for_a_while() {
     let refused: Vec<bool> = (0..3).map(|_| is_refused(&mut own, &mut world)).collect();
     assert_eq!(refused, [false, false, true]);
 }
+
+/// Who does not use channels does not pay for them, not even with a wake.
+#[test]
+fn loops_whose_channels_are_unused_do_not_wake() {
+    let namespace = Namespace {
+        history_size: 10,
+        history_ttl_ms: 60_000,
+        history_meta_ttl_ms: 60_000,
+        ..open_namespace("")
+    };
+    let mut world = world(&setup(2, 1), settings([namespace]));
+    world.settle();
+    assert_eq!(world.server.next_wake(), None);
+    let mut member = Member::connected(&mut world, 0);
+    member.ask(&mut world, json!({ "subscribe": { "channel": "a" } }));
+    member.ask(&mut world, json!({ "publish": { "channel": "a", "data": {} } }));
+    member.client.connection.reset();
+    world.settle();
+    assert!(world.server.next_wake().is_some(), "the history is to be forgotten");
+    world.pass(600_000);
+    assert_eq!(world.server.next_wake(), None);
+    // What was filed by the old time is not due at once, and what is filed now comes due.
+    let mut silent = Member::open(&mut world, 1);
+    world.pass(5_000);
+    assert_eq!((silent.messages(&mut world).len(), silent.close()), (0, None));
+    world.pass(120_000);
+    silent.messages(&mut world);
+    assert_eq!(silent.close().map(|own| own.0), Some(3502));
+}

@@ -446,7 +446,8 @@ fn every_command_is_answered_once() {
             let replies = own.unseen();
             let mut answered: BTreeMap<u32, usize> = BTreeMap::new();
             for (index, id) in replies.iter().filter_map(|own| own["id"].as_u64()).enumerate() {
-                assert!(answered.insert(id as u32, index).is_none(), "seed {seed}: twice {id}");
+                let id = u32::try_from(id).unwrap();
+                assert!(answered.insert(id, index).is_none(), "seed {seed}: twice {id}");
             }
             for (id, lane) in sent {
                 assert!(answered.contains_key(id), "seed {seed}: no reply to {id} in {lane}");

@@ -356,7 +356,7 @@ impl Race {
         let recover = position.map(|own| (own.offset, Arc::from(&*own.epoch)));
         let question = if self.random.percent(60) {
             let recover = recover.filter(|_| self.random.percent(50));
-            let options = SubscriptionOptions::default();
+            let options = Box::<SubscriptionOptions>::default();
             ChannelQuestion::Subscribe { user, channel, client: None, recover, options }
         } else {
             ChannelQuestion::Unsubscribe { user, channel: Some(channel), client: None }
@@ -434,6 +434,7 @@ impl Race {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "scripts/check-interleavings reads what was done")]
 fn members_get_everything_once_and_in_order_or_are_told() {
     let from_env = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let only = from_env("TIDEGATE_SIM_SEED");

@@ -43,7 +43,7 @@ fn subscribe_question(user: &str, channel: &str) -> ChannelQuestion {
         channel: channel.into(),
         client: None,
         recover: None,
-        options: SubscriptionOptions::default(),
+        options: Box::default(),
     }
 }
 
@@ -267,11 +267,11 @@ fn a_backend_says_from_where_on_and_with_what_options() {
         channel: "kept:a".into(),
         client: None,
         recover: Some((2, "".into())),
-        options: SubscriptionOptions {
+        options: Box::new(SubscriptionOptions {
             data: Some(b"[1]".as_slice().into()),
             overrides: Overrides { presence: Some(true), ..Overrides::default() },
             ..SubscriptionOptions::default()
-        },
+        }),
     };
     ask_all(&mut world, 3, &question);
     let messages = own.messages(&mut world);
@@ -350,7 +350,7 @@ fn a_subscription_of_the_server_that_expires_ends_the_connection() {
         channel: "plain".into(),
         client: None,
         recover: None,
-        options: SubscriptionOptions { expires_at, ..SubscriptionOptions::default() },
+        options: Box::new(SubscriptionOptions { expires_at, ..SubscriptionOptions::default() }),
     };
     ask_all(&mut world, 2, &question);
     // Nothing that the client could do renews it.
