@@ -361,6 +361,7 @@ const DERIVED: &[&str] = &[
     "the client's",
     "the server's address",
     "the server's own",
+    "the upstream's name",
     "those of the system",
     "those of a second",
     "everyone",
