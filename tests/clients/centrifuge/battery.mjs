@@ -238,7 +238,7 @@ const tests = {
     const told = event(ann, 'subscribed', (own) => own.channel === 'told:served');
     await connected(ann);
     assert.equal((await first).recoverable, true);
-    assert.deepEqual((await told).data, { hello: 1 });
+    assert.deepEqual(unpack((await told).data), { hello: 1 });
     const { presence } = await call('presence', { channel: 'told:served' });
     assert.deepEqual(Object.values(presence).map((one) => [one.user, one.chan_info]), [['served', { role: 'x' }]]);
     await publish(0);
@@ -250,7 +250,7 @@ const tests = {
     assert.deepEqual([context.wasRecovering, context.recovered], [true, true]);
     await publish(21);
     const all = await got(22);
-    assert.deepEqual(all.map((one) => one.data), [...Array(22).keys()]);
+    assert.deepEqual(all.map((one) => unpack(one.data)), [...Array(22).keys()]);
     assert.equal(all[5].channel, 'kept:served');
   },
 
@@ -264,9 +264,9 @@ const tests = {
       user: 'moved', channel: 'kept:moved', recover_since: { offset, epoch }, data: 7,
     });
     const context = await subscribedByServer;
-    assert.deepEqual([context.channel, context.data], ['kept:moved', 7]);
+    assert.deepEqual([context.channel, unpack(context.data)], ['kept:moved', 7]);
     await call('publish', { channel: 'kept:moved', data: 2 });
-    assert.deepEqual((await got(2)).map((one) => one.data), [1, 2]);
+    assert.deepEqual((await got(2)).map((one) => unpack(one.data)), [1, 2]);
     await call('refresh', { user: 'moved', expire_at: now() + 60, info: { x: 1 } });
     const over = event(ann, 'unsubscribed');
     await call('unsubscribe', { user: 'moved', channel: 'kept:moved' });
@@ -288,7 +288,7 @@ const tests = {
 
   async 'a token without a user is anonymous'() {
     const ann = await connected(client({ token: token({ exp: now() + 60 }) }));
-    await assert.rejects(ann.publish('kept:x', 1), { code: 103 });
+    await assert.rejects(ann.publish('kept:x', pack(1)), { code: 103 });
   },
 
   async 'pings keep a quiet connection'() {

@@ -121,14 +121,14 @@ async def main():
     async def get_token(_=None):
         return token(sub="served", exp=int(time.time()) + 60, channels=["kept:served"])
 
-    eve = Client(URL, events=served, get_token=get_token)
+    eve = Client(URL, events=served, get_token=get_token, use_protobuf=SPEAKS_PROTOBUF)
     await eve.connect()
     await eve.ready(timeout=10)
     context = await asyncio.wait_for(served.subscribed.get(), 10)
     assert (context.channel, context.recoverable) == ("kept:served", True), context
-    await ann.publish("kept:served", {"number": 1})
+    await ann.publish("kept:served", pack({"number": 1}))
     got = await asyncio.wait_for(served.publications.get(), 10)
-    assert (got.channel, got.pub.data) == ("kept:served", {"number": 1}), got
+    assert (got.channel, unpack(got.pub.data)) == ("kept:served", {"number": 1}), got
     await asyncio.gather(ann.disconnect(), bob.disconnect(), eve.disconnect())
     print("ok")
 
