@@ -126,6 +126,7 @@ const DAYS_TO_1970: u64 = 719_468;
 #[cfg(test)]
 mod tests {
     use axum::http::Request;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -166,6 +167,49 @@ mod tests {
         assert_eq!(unix_seconds("20000301T000001Z"), Some(951_868_801));
         for date in ["", "20150830", "20151330T123600Z", "2015083aT123600Z", "20150830T123600+0"] {
             assert_eq!(unix_seconds(date), None, "{date}");
+        }
+    }
+
+    /// Headers as they are signed, cut and put together in any way.
+    fn pieces() -> impl Strategy<Value = String> {
+        let pieces = vec![
+            ALGORITHM,
+            " ",
+            "Credential=",
+            "AKID/20150830/region/service/aws4_request",
+            "/",
+            ",",
+            ";",
+            "SignedHeaders=",
+            "host;x-amz-date",
+            "x-amz-date",
+            "Signature=",
+            "5fa0",
+            "=",
+            "\u{e9}",
+        ];
+        let piece = prop_oneof![prop::sample::select(pieces).prop_map(str::to_owned), "[ -~]{0,8}"];
+        prop::collection::vec(piece, 0..12).prop_map(|own| own.concat())
+    }
+
+    proptest! {
+        /// Whatever a request claims, it is refused or not, and is not by a secret that nothing was signed by.
+        #[test]
+        fn no_request_is_taken_that_was_not_signed(
+            authorization in pieces(),
+            date in prop_oneof![Just("20150830T123600Z".to_owned()), "[0-9TZ]{0,17}", "[ -~]{0,17}"],
+            target in "/[a-z0-9%&=?/]{0,20}",
+            body: Vec<u8>,
+        ) {
+            let request = Request::get(target)
+                .header("Host", "a")
+                .header("X-Amz-Date", date)
+                .header("Authorization", authorization.as_bytes())
+                .body(());
+            let Ok(request) = request else { return Ok(()) };
+            let (parts, ()) = request.into_parts();
+            let _ = is_signed(&parts.headers);
+            prop_assert!(!verifies(b"secret", &parts, &body, WallTime(1_440_938_160_000)));
         }
     }
 }
