@@ -160,4 +160,21 @@ mod tests {
             ErrorCode::ALL.iter().filter(|own| own.is_temporary()).map(|own| own.code()).collect();
         assert_eq!(temporary, [100, 111]);
     }
+
+    /// The tables of `docs/channels.md` hold exactly these codes, with these texts.
+    #[test]
+    fn the_documented_codes_are_these() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/channels.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (_, codes) = text.split_once("\n## Codes\n").unwrap();
+        let rows = codes.lines().filter_map(|line| {
+            let mut cells = line.strip_prefix("| ")?.split(" | ");
+            Some((cells.next()?.parse::<u16>().ok()?, cells.next()?))
+        });
+        let errors = ErrorCode::ALL.iter().map(|own| (own.code(), own.text()));
+        let ends = Unsubscribed::ALL.iter().map(|own| (own.code(), own.text()));
+        let all =
+            errors.chain(ends).chain(Disconnect::ALL.iter().map(|own| (own.code(), own.text())));
+        assert_eq!(rows.collect::<Vec<_>>(), all.collect::<Vec<_>>());
+    }
 }
