@@ -183,7 +183,7 @@ fn a_slow_a_failing_and_a_lying_backend_come_to_error_100() {
             Some(_) => json_reply(&json!({ "result": { "data": "right" } })),
         }
     });
-    let more = "timeout_ms = 200\nfailures_max = 100\n\
+    let more = "timeout_ms = 3000\nfailures_max = 100\n\
                 statuses = [\"404 error 1404 not found\", \"503 temporary 1503 later\"]\n";
     let gateway = in_front_of(backend.address, more);
     let mut own = Client::open(&gateway);

@@ -36,8 +36,8 @@ fn gateway() -> Gateway {
         [channels]
         tokens = "users"
         subscription_tokens = "users"
-        ping_ms = 1000
-        pong_ms = 500
+        ping_ms = 1500
+        pong_ms = 1400
         [[channels.namespace]]
         {open}
         [[channels.namespace]]

@@ -74,7 +74,7 @@ async def connected(user):
         use_protobuf=SPEAKS_PROTOBUF,
     )
     await client.connect()
-    await client.ready(timeout=10)
+    await client.ready(timeout=60)
     return client
 
 
@@ -83,10 +83,10 @@ async def main():
     collector = Collector()
     own = bob.new_subscription(CHANNEL, events=collector)
     await own.subscribe()
-    await own.ready(timeout=10)
+    await own.ready(timeout=60)
     for number in range(20):
         await ann.publish(CHANNEL, pack({"number": number}))
-    got = [await asyncio.wait_for(collector.publications.get(), 10) for _ in range(20)]
+    got = [await asyncio.wait_for(collector.publications.get(), 60) for _ in range(20)]
     assert [unpack(one.data)["number"] for one in got] == list(range(20)), got
     assert [one.offset for one in got] == list(range(1, 21)), got
     assert got[0].info.user == "ann", got[0]
@@ -98,14 +98,14 @@ async def main():
         await ann.publish(CHANNEL, pack({"number": number}))
     again = await asyncio.wait_for(collector.subscribed.get(), 20)
     assert again.recovered, again
-    got = [await asyncio.wait_for(collector.publications.get(), 10) for _ in range(10)]
+    got = [await asyncio.wait_for(collector.publications.get(), 60) for _ in range(10)]
     assert [unpack(one.data)["number"] for one in got] == list(range(20, 30)), got
 
     history = await own.history(limit=5)
     assert [unpack(one.data)["number"] for one in history.publications] == list(range(5)), history
     told = ann.new_subscription(f"told:python-{FORMAT}")
     await told.subscribe()
-    await told.ready(timeout=10)
+    await told.ready(timeout=60)
     presence = await told.presence()
     assert [one.user for one in presence.clients.values()] == ["ann"], presence
     stats = await told.presence_stats()
@@ -123,14 +123,14 @@ async def main():
 
     eve = Client(URL, events=served, get_token=get_token, use_protobuf=SPEAKS_PROTOBUF)
     await eve.connect()
-    await eve.ready(timeout=10)
-    context = await asyncio.wait_for(served.subscribed.get(), 10)
+    await eve.ready(timeout=60)
+    context = await asyncio.wait_for(served.subscribed.get(), 60)
     assert (context.channel, context.recoverable) == ("kept:served", True), context
     await ann.publish("kept:served", pack({"number": 1}))
-    got = await asyncio.wait_for(served.publications.get(), 10)
+    got = await asyncio.wait_for(served.publications.get(), 60)
     assert (got.channel, unpack(got.pub.data)) == ("kept:served", {"number": 1}), got
     await asyncio.gather(ann.disconnect(), bob.disconnect(), eve.disconnect())
     print("ok")
 
 
-asyncio.run(asyncio.wait_for(main(), 60))
+asyncio.run(asyncio.wait_for(main(), 300))

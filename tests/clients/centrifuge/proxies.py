@@ -29,13 +29,13 @@ async def main():
     ann = Client(URL, data={"name": "ann"})
     bob = Client(URL, data={"name": "bob"})
     await asyncio.gather(ann.connect(), bob.connect())
-    await asyncio.gather(ann.ready(timeout=10), bob.ready(timeout=10))
+    await asyncio.gather(ann.ready(timeout=60), bob.ready(timeout=10))
     collector = Collector()
     room = ann.new_subscription("room:python", events=collector)
     await room.subscribe()
-    await room.ready(timeout=10)
+    await room.ready(timeout=60)
     await bob.publish("room:python", {"text": " hi "})
-    got = await asyncio.wait_for(collector.publications.get(), 10)
+    got = await asyncio.wait_for(collector.publications.get(), 60)
     assert got.data == {"text": "hi", "by": "bob"}, got
     await fails(bob.publish("room:python", {"text": "spam"}), 422)
     assert (await ann.rpc("sum", [1, 2, 3])).data == 6
@@ -45,4 +45,4 @@ async def main():
     print("ok")
 
 
-asyncio.run(asyncio.wait_for(main(), 60))
+asyncio.run(asyncio.wait_for(main(), 300))
