@@ -58,7 +58,10 @@ impl MioPoller {
             }
         });
         let events = Events::with_capacity(EVENTS_PER_WAIT);
-        let mut own = Self { poll, events, listeners: Vec::new(), reserve: None };
+        // Held from the start, if it can be: the descriptors of a process that says where it listens are
+        // then as many as they stay. The acceptor tries again if not.
+        let reserve = ReserveDescriptor::open().ok();
+        let mut own = Self { poll, events, listeners: Vec::new(), reserve };
         for (number, sockets) in listeners.into_iter().enumerate() {
             for socket in sockets {
                 own.open_listener(number, socket)?;

@@ -297,12 +297,11 @@ fn a_taken_port_changes_nothing() {
     let address = own.gateway.address();
     // One that can be bound comes before it.
     let two = listener("127.0.0.1:0") + &listener(&taken.local_addr().unwrap().to_string());
-    let mut descriptors = None;
+    let at_first = own.gateway.descriptor_count();
     for _ in 0..10 {
         let line = own.refused(&format!("{first}{two}{}", echo("/new", "")));
         assert!(line.contains("is in use by another process"), "{line}");
         assert_eq!(status(address, "/new"), 404);
-        let at_first = *descriptors.get_or_insert_with(|| own.gateway.descriptor_count());
         until("what was bound is closed", || {
             (own.gateway.descriptor_count() <= at_first).then_some(())
         });
