@@ -17,6 +17,7 @@
 //! | `conflation` | the latest publication of a channel in a time |
 //! | `engine` | what the home asks for, and what it is answered |
 //! | `memory_engine` | the engine inside the process |
+//! | `remote` | channels that several gateways share |
 //! | `stream_copy` | one stream, taken out of an engine and put into another |
 //! | `snapshot` | streams as the bytes of a file, for the process that takes over |
 
@@ -30,6 +31,7 @@ mod namespace;
 mod overrides;
 mod position;
 mod presence;
+pub mod remote;
 mod snapshot;
 mod stream_copy;
 
