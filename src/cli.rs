@@ -19,6 +19,7 @@ mod admin_thread;
 mod api;
 mod channel_proxies;
 mod channel_snapshot;
+mod engine;
 mod events;
 mod handover;
 mod heartbeat;

@@ -26,6 +26,7 @@ fn accepted(key: &Key) -> String {
         Rule::LocalAddresses => "a list of IP addresses".to_owned(),
         Rule::Domain => "a name or an IP address".to_owned(),
         Rule::Domains => "a list of names and IP addresses, without wildcards".to_owned(),
+        Rule::EngineUrls => "a list of URLs, see [Engines](#engines)".to_owned(),
         Rule::File => "path of a file".to_owned(),
         Rule::Folder => "path of a folder".to_owned(),
         Rule::HashBy => words(&["address", "user", "cookie:NAME", "header:NAME"]),

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::history::{Page, Publication, Recovery, Since};
-use super::namespace::{Namespace, RecoveryMode};
+use super::namespace::Namespace;
 use super::position::Position;
+use super::presence::ClientInfo;
 use crate::timer::Millis;
 
 /// Decides the order of publications, and keeps them where a namespace wants that.
 ///
 /// An engine answers by [`EngineEvent`]s, which its methods append or which come later by mail: the home
 /// never waits. Each question carries a context `C`, whatever the home needs to go on, and the answer gives
-/// it back. An engine may not append the answer to a publication before the [`EngineEvent::Stream`] of it,
-/// nor the answer to a read before those of the publications that it has seen: so the events, in their order,
-/// are a history in which what was read and what is live have no hole between them.
+/// it back. An engine may not append the answer to a [`JoinRequest`] before the [`EngineEvent::Stream`] of each
+/// publication that it has seen, nor one of these after it: so the events, in their order, are a history in
+/// which what was read and what is live have no hole between them, and no repeat.
 pub trait Engine<C> {
     /// Publishes.
     fn publish(
@@ -26,21 +27,29 @@ pub trait Engine<C> {
         events: &mut Vec<EngineEvent<C>>,
     );
 
-    /// Reads what is kept.
-    fn fetch(
+    /// A channel has one more member: from its answer on it hears the stream.
+    fn join(
         &mut self,
-        request: ReadRequest<'_>,
+        request: JoinRequest<'_>,
+        context: C,
+        now: Millis,
+        events: &mut Vec<EngineEvent<C>>,
+    );
+
+    /// A channel has no member any more, so its stream is not wanted.
+    fn leave(&mut self, channel: &Arc<str>);
+
+    /// Reads a part of what is kept.
+    fn page(
+        &mut self,
+        request: PageRequest<'_>,
         context: C,
         now: Millis,
         events: &mut Vec<EngineEvent<C>>,
     );
 
     /// Forgets what is kept of a channel. Its position stays.
-    fn remove(&mut self, channel: &str, context: C, events: &mut Vec<EngineEvent<C>>);
-
-    /// A channel has members from now on, or none. Streams are wanted of those that have. Called after the
-    /// first member has read where the stream is.
-    fn set_interest(&mut self, channel: &Arc<str>, has_members: bool);
+    fn remove(&mut self, channel: &Arc<str>, context: C, events: &mut Vec<EngineEvent<C>>);
 
     /// Some time has passed: forgets what is too old.
     fn tick(&mut self, now: Millis);
@@ -65,33 +74,33 @@ pub struct PublishRequest<'r> {
     pub skips_history: bool,
 }
 
-/// What is to be read.
+/// What a member lacks that comes.
 #[derive(Clone, Copy, Debug)]
-pub enum ReadRequest<'r> {
-    /// What a member lacks that comes or comes back, and where the stream is.
-    Recover {
-        /// Where.
-        channel: &'r Arc<str>,
-        /// The options of the channel.
-        namespace: &'r Namespace,
-        /// The offset and the text of the epoch of one that comes back.
-        position: Option<(u64, &'r str)>,
-        /// All that it lacks, or the latest.
-        mode: RecoveryMode,
-    },
-    /// Some publications, and where the stream is.
-    Page {
-        /// Where.
-        channel: &'r Arc<str>,
-        /// The options of the channel.
-        namespace: &'r Namespace,
-        /// From where on.
-        since: Since,
-        /// The text of the epoch that they must be of.
-        epoch: Option<&'r str>,
-        /// How many at most.
-        limit: usize,
-    },
+pub struct JoinRequest<'r> {
+    /// Where.
+    pub channel: &'r Arc<str>,
+    /// The options of the channel.
+    pub namespace: &'r Namespace,
+    /// Whether it knows its position in the stream, so that the answer says where that is.
+    pub is_positioned: bool,
+    /// The offset and the text of the epoch of one that comes back, which then gets all that it lacks, or the
+    /// latest.
+    pub position: Option<(u64, &'r str)>,
+}
+
+/// Some publications, and where the stream is.
+#[derive(Clone, Copy, Debug)]
+pub struct PageRequest<'r> {
+    /// Where.
+    pub channel: &'r Arc<str>,
+    /// The options of the channel.
+    pub namespace: &'r Namespace,
+    /// From where on.
+    pub since: Since,
+    /// The text of the epoch that they must be of.
+    pub epoch: Option<&'r str>,
+    /// How many at most.
+    pub limit: usize,
 }
 
 /// What the home is told.
@@ -101,10 +110,26 @@ pub enum EngineEvent<C> {
     Stream(StreamItem),
     /// A publication is made, or is not.
     Published(C, Result<Published, EngineError>),
+    /// A member comes, and has read something if it is positioned; or does not.
+    Joined(C, Result<Option<Read>, EngineError>),
     /// Something was read.
-    Read(C, Result<Read, EngineError>),
+    Page(C, Result<Read, EngineError>),
     /// A history is forgotten, or is not.
     Removed(C, Result<(), EngineError>),
+    /// What was published in this channel cannot be had without a hole: members that know their position have
+    /// to go and come again.
+    Lost(Arc<str>),
+    /// A member has come to a channel, here or elsewhere, or gone, where [`Engine`]s carry that.
+    Member(Arc<str>, Change, ClientInfo),
+}
+
+/// What a member does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It comes.
+    Joined,
+    /// It goes.
+    Left,
 }
 
 /// A publication on its way to the members.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::engine::{
-    Engine, EngineError, EngineEvent, PublishRequest, Published, Read, ReadRequest, StreamItem,
+    Engine, EngineError, EngineEvent, JoinRequest, PageRequest, PublishRequest, Published, Read,
+    StreamItem,
 };
 use super::history::{History, Recovery};
 use super::idempotency::Idempotency;
-use super::namespace::{Namespace, RecoveryMode};
+use super::namespace::RecoveryMode;
 use super::position::Epoch;
 use super::stream_copy::StreamCopy;
 use crate::shrink::Shrink as _;
@@ -236,17 +237,14 @@ impl MemoryEngine {
         Ok((Published { position }, true))
     }
 
-    fn recovered(
-        &mut self,
-        (channel, namespace): (&Arc<str>, &Namespace),
-        position: Option<(u64, &str)>,
-        mode: RecoveryMode,
-        now: Millis,
-    ) -> Result<Read, EngineError> {
+    /// The stream as a member finds it, which is kept as long as there are members.
+    fn joined(&mut self, request: &JoinRequest<'_>, now: Millis) -> Result<Read, EngineError> {
+        let JoinRequest { channel, namespace, position, .. } = *request;
         let index = self.stream(channel, namespace.history_meta_ttl_ms, now)?;
+        self.streams[index].has_members = true;
         self.recount(index);
         let history = &self.streams[index].history;
-        let recovery = match (position, mode) {
+        let recovery = match (position, namespace.recovery_mode) {
             (None, _) => Recovery::Recovered(Vec::new()),
             (Some((offset, epoch)), RecoveryMode::Stream) => history.recover(offset, epoch),
             (Some((offset, epoch)), RecoveryMode::Cache) => history.recover_latest(offset, epoch),
@@ -296,35 +294,46 @@ impl<C> Engine<C> for MemoryEngine {
         events.push(EngineEvent::Published(context, result.map(|(published, _)| published)));
     }
 
-    fn fetch(
+    fn join(
         &mut self,
-        request: ReadRequest<'_>,
+        request: JoinRequest<'_>,
         context: C,
         now: Millis,
         events: &mut Vec<EngineEvent<C>>,
     ) {
-        let result = match request {
-            ReadRequest::Recover { channel, namespace, position, mode } => {
-                self.recovered((channel, namespace), position, mode, now)
-            }
-            ReadRequest::Page { channel, namespace, since, epoch, limit } => {
-                let index = self.stream(channel, namespace.history_meta_ttl_ms, now);
-                index.and_then(|index| {
-                    self.recount(index);
-                    let history = &self.streams[index].history;
-                    let position = history.position();
-                    if epoch.is_some_and(|own| Epoch::parse(own) != Some(position.epoch)) {
-                        return Err(EngineError::OtherEpoch);
-                    }
-                    let recovery = Recovery::Recovered(history.page(since, limit));
-                    Ok(Read { position, recovery })
-                })
-            }
-        };
-        events.push(EngineEvent::Read(context, result));
+        let read = request.is_positioned.then(|| self.joined(&request, now)).transpose();
+        events.push(EngineEvent::Joined(context, read));
     }
 
-    fn remove(&mut self, channel: &str, context: C, events: &mut Vec<EngineEvent<C>>) {
+    fn leave(&mut self, channel: &Arc<str>) {
+        if let Some(index) = self.by_name.get(channel) {
+            self.streams[*index as usize].has_members = false;
+        }
+    }
+
+    fn page(
+        &mut self,
+        request: PageRequest<'_>,
+        context: C,
+        now: Millis,
+        events: &mut Vec<EngineEvent<C>>,
+    ) {
+        let PageRequest { channel, namespace, since, epoch, limit } = request;
+        let index = self.stream(channel, namespace.history_meta_ttl_ms, now);
+        let result = index.and_then(|index| {
+            self.recount(index);
+            let history = &self.streams[index].history;
+            let position = history.position();
+            if epoch.is_some_and(|own| Epoch::parse(own) != Some(position.epoch)) {
+                return Err(EngineError::OtherEpoch);
+            }
+            let recovery = Recovery::Recovered(history.page(since, limit));
+            Ok(Read { position, recovery })
+        });
+        events.push(EngineEvent::Page(context, result));
+    }
+
+    fn remove(&mut self, channel: &Arc<str>, context: C, events: &mut Vec<EngineEvent<C>>) {
         if self.is_frozen {
             return events.push(EngineEvent::Removed(context, Err(EngineError::Unavailable)));
         }
@@ -334,12 +343,6 @@ impl<C> Engine<C> for MemoryEngine {
             self.recount(index);
         }
         events.push(EngineEvent::Removed(context, Ok(())));
-    }
-
-    fn set_interest(&mut self, channel: &Arc<str>, has_members: bool) {
-        if let Some(index) = self.by_name.get(channel) {
-            self.streams[*index as usize].has_members = has_members;
-        }
     }
 
     fn tick(&mut self, now: Millis) {
@@ -379,6 +382,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::channels::Namespace;
     use crate::channels::history::{Publication, Since};
 
     fn namespace(size: usize) -> Namespace {
@@ -416,15 +420,15 @@ mod tests {
 
     fn page(own: &mut MemoryEngine, channel: &str, namespace: &Namespace, now: u64) -> Read {
         let mut events: Vec<EngineEvent<u8>> = Vec::new();
-        let request = ReadRequest::Page {
+        let request = PageRequest {
             channel: &channel.into(),
             namespace,
             since: Since::Oldest(None),
             epoch: None,
             limit: 100,
         };
-        own.fetch(request, 1, Millis(now), &mut events);
-        let Some(EngineEvent::Read(1, Ok(read))) = events.pop() else { panic!("{events:?}") };
+        own.page(request, 1, Millis(now), &mut events);
+        let Some(EngineEvent::Page(1, Ok(read))) = events.pop() else { panic!("{events:?}") };
         read
     }
 
@@ -461,10 +465,22 @@ mod tests {
         Engine::<u8>::tick(&mut own, Millis(4999));
         let read = page(&mut own, "a", &namespace(2), 4999);
         assert_eq!((read.position.offset, read.position.epoch), (1, epoch), "the position stays");
-        Engine::<u8>::set_interest(&mut own, &"a".into(), true);
+        let request = JoinRequest {
+            channel: &"a".into(),
+            namespace: &namespace(2),
+            is_positioned: true,
+            position: Some((1, "")),
+        };
+        let mut events = Vec::new();
+        own.join(request, 7, Millis(4999), &mut events);
+        let [EngineEvent::Joined(7, Ok(Some(joined)))] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(
+            (joined.position, &joined.recovery),
+            (read.position, &Recovery::Recovered(vec![]))
+        );
         Engine::<u8>::tick(&mut own, Millis(5000));
         assert_eq!(own.stream_count(), 1, "members have its position");
-        Engine::<u8>::set_interest(&mut own, &"a".into(), false);
+        Engine::<u8>::leave(&mut own, &"a".into());
         Engine::<u8>::tick(&mut own, Millis(5000));
         assert_eq!((own.stream_count(), Engine::<u8>::held_bytes(&own)), (0, 0));
         let read = page(&mut own, "a", &namespace(2), 5000);
@@ -484,7 +500,7 @@ mod tests {
             assert!(refused, "{channel}: {events:?}");
         }
         let mut events: Vec<EngineEvent<u8>> = Vec::new();
-        own.remove("a", 1, &mut events);
+        own.remove(&"a".into(), 1, &mut events);
         assert!(matches!(&events[..], [EngineEvent::Removed(1, Err(EngineError::Unavailable))]));
         let before = page(&mut own, "a", &namespace(2), 0);
         assert_eq!((before.position.offset, own.stream_count()), (1, 1), "it is read as ever");

@@ -37,7 +37,8 @@ mod stream_copy;
 
 pub use conflation::Conflation;
 pub use engine::{
-    Engine, EngineError, EngineEvent, PublishRequest, Published, Read, ReadRequest, StreamItem,
+    Change, Engine, EngineError, EngineEvent, JoinRequest, PageRequest, PublishRequest, Published,
+    Read, StreamItem,
 };
 pub use history::{
     ENTRY_BYTES_MAX, History, Page, Publication, PublicationDetails, RECOVERED_MAX, Recovery, Since,

@@ -8,6 +8,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use super::channel_proxies::ChannelProxies;
+use super::engine::Engine;
 use super::lookups::Lookups;
 #[cfg(feature = "http-backends")]
 use super::webhooks::Webhooks;
@@ -43,6 +44,7 @@ pub(super) struct EventRoutes {
     observers: server::RouteObservers,
     /// What is asked about connections of channels.
     proxies: ChannelProxies,
+    engine: Engine,
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -64,8 +66,9 @@ impl EventRoutes {
         let all = self.all_requests.clone().unwrap_or_else(|| new_event_requests(limit));
         let webhooks = self.webhooks.next(settings, lookups)?;
         let proxies = self.proxies.next(settings, lookups, upstreams)?;
+        let engine = self.engine.next(settings, lookups)?;
         let all_requests = Some(Arc::clone(&all));
-        let mut next = Self { all_requests, webhooks, proxies, ..Self::default() };
+        let mut next = Self { all_requests, webhooks, proxies, engine, ..Self::default() };
         for route in &settings.routes {
             let Some(wanted) = settings_of(route, upstreams, &all) else { continue };
             let backend = match self.own.get(&route.id) {
@@ -110,7 +113,8 @@ impl EventRoutes {
         upstreams: &server::Upstreams,
     ) -> Result<Self, Failure> {
         let proxies = self.proxies.next(settings, lookups, upstreams)?;
-        Ok(Self { proxies, ..Self::default() })
+        let engine = self.engine.next(settings, lookups)?;
+        Ok(Self { proxies, engine, ..Self::default() })
     }
 
     pub(super) fn take_over(&self, settings: &ResolvedConfig, upstreams: &server::Upstreams) {
@@ -138,9 +142,9 @@ impl EventRoutes {
         }
     }
 
-    /// What is asked about connections of channels, by its name.
-    pub(super) fn proxies(&self) -> &server::ChannelProxies {
-        self.proxies.by_name()
+    /// What is asked about connections of channels, by its name, and the engine of channels if it is elsewhere.
+    pub(super) fn for_channels(&self) -> server::ForChannels<'_> {
+        (self.proxies.by_name(), self.engine.link())
     }
 }
 

@@ -187,8 +187,8 @@ impl Reloader {
         // Look-ups that would be new are not begun: what they look up decides nothing here.
         let upstreams = running.upstreams.by_name();
         let events = running.events.by_route();
-        let (checks, proxies) = (running.lookups.checks(), running.events.proxies());
-        let routes = built_in_routes(&settings, checks, upstreams, events, proxies);
+        let (checks, for_channels) = (running.lookups.checks(), running.events.for_channels());
+        let routes = built_in_routes(&settings, checks, upstreams, events, for_channels);
         self.server.check_reload(&settings, &routes)?;
         Ok(changes)
     }
@@ -210,7 +210,7 @@ impl Reloader {
         let events = events.map_err(ReloadError::Lookups)?;
         let by_name = upstreams.by_name();
         let (checks, by_route) = (lookups.checks(), events.by_route());
-        let routes = built_in_routes(&settings, checks, by_name, by_route, events.proxies());
+        let routes = built_in_routes(&settings, checks, by_name, by_route, events.for_channels());
         let before = self.server.addresses();
         let reloaded = self.server.reload(&settings, routes, PATIENCE)?;
         for loop_index in reloaded.late_loops {
@@ -305,7 +305,7 @@ mod tests {
         let events = EventRoutes::default();
         let by_name = upstreams.by_name();
         let (checks, by_route) = (lookups.checks(), events.by_route());
-        let routes = built_in_routes(&settings, checks, by_name, by_route, events.proxies());
+        let routes = built_in_routes(&settings, checks, by_name, by_route, events.for_channels());
         let server = Arc::new(Handle::start(&settings, routes).unwrap());
         let acme = Acme::default();
         let running = Running { config, settings, lookups, upstreams, events, acme };

@@ -87,8 +87,8 @@ fn run(
         .next(&settings, &mut lookups, upstreams.by_name())
         .map_err(|error| -> Box<dyn Error> { error })?;
     let (checks, by_name) = (lookups.checks(), upstreams.by_name());
-    let proxies = events.proxies();
-    let routes = built_in_routes(&settings, checks, by_name, events.by_route(), proxies);
+    let for_channels = events.for_channels();
+    let routes = built_in_routes(&settings, checks, by_name, events.by_route(), for_channels);
     // The last thing before the loops start, as channels stand still meanwhile.
     let streams = channel_snapshot::take_over(&settings, ready.as_mut(), SystemClock::start());
     let routes = with_saved_streams(routes, streams);

@@ -15,13 +15,14 @@ use super::setting::Setting;
 use super::surroundings::Surroundings;
 use super::{
     AcmeOptions, AddressOptions, AdminAddress, AdminOptions, ApiOptions, CertificateFiles,
-    ChannelsOptions, ChatOptions, ClientCertificates, Config, CookieOptions, EventsOptions,
-    ForwardOptions, ForwardedHeader, HeaderOptions, HeaderPolicy, HealthChoice, Hosts, Identity,
-    IdentityKind, Limits, Listener, ListenerKind, LogOptions, NameKind, NamespaceOptions,
-    OverloadOptions, PlaceKind, ProcessOptions, ProxyOptions, QueryOptions, Redirect, RedisOptions,
-    RelayOptions, RoomOptions, Route, RouteService, RpcOptions, Rule, Secret, ServerUrl,
-    ServiceKind, SlowPolicy, SocketOptions, Timeouts, TlsOptions, Token, TokenPlace, Turn,
-    UpstreamOptions, WebSocketOptions, WebhookOptions,
+    ChannelsOptions, ChatOptions, ClientCertificates, Config, CookieOptions, EngineKind,
+    EngineOptions, EventsOptions, ForwardOptions, ForwardedHeader, HeaderOptions, HeaderPolicy,
+    HealthChoice, Hosts, Identity, IdentityKind, Limits, Listener, ListenerKind, LogOptions,
+    NameKind, NamespaceOptions, OverloadOptions, PlaceKind, ProcessOptions, ProxyOptions,
+    QueryOptions, Redirect, RedisDeployment, RedisOptions, RelayOptions, RoomOptions, Route,
+    RouteService, RpcOptions, Rule, Secret, ServerUrl, ServiceKind, SlowPolicy, SocketOptions,
+    Timeouts, TlsOptions, Token, TokenPlace, Turn, UpstreamOptions, WebSocketOptions,
+    WebhookOptions,
 };
 use crate::upstream::Balance;
 
@@ -49,7 +50,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
     let process = (process, AcmeOptions::arbitrary(), OverloadOptions::arbitrary());
     let proxies = (vec(ProxyOptions::arbitrary(), 2), vec(RpcOptions::arbitrary(), 0..3));
     let namespaces = vec(NamespaceOptions::arbitrary(), 0..3);
-    let channels = (ChannelsOptions::arbitrary(), namespaces, proxies);
+    let channels = (ChannelsOptions::arbitrary(), namespaces, proxies, EngineOptions::arbitrary());
     (process, numbers, rest, channels).prop_map(
         |(
             (
@@ -59,7 +60,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             ),
             ((limits, addresses), timeouts, turn),
             (socket, (routes, upstreams), identities, index),
-            (channels, namespaces, (proxies, rpcs)),
+            (channels, namespaces, (proxies, rpcs), engine),
         )| {
             let mut config = Config {
                 process,
@@ -84,6 +85,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 namespaces,
                 proxies,
                 rpcs,
+                engine,
             };
             agree_on_proxies(&mut config);
             agree_on_upstreams(&mut config, &upstreams);
@@ -94,6 +96,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             agree_on_acme(&mut config);
             agree_on_limits(&mut config);
             agree_on_channels(&mut config);
+            agree_on_engine(&mut config.engine);
             agree_on_channel_proxies(&mut config);
             config
         },
@@ -101,6 +104,36 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
 }
 
 /// One route serves channels, and namespaces have names of their own.
+/// An engine elsewhere is reached somewhere, and has no options of another.
+fn agree_on_engine(engine: &mut EngineOptions) {
+    let none = EngineOptions::default();
+    if !cfg!(all(feature = "redis", feature = "nats")) {
+        engine.kind = EngineKind::Memory;
+    }
+    let (is_redis, is_nats) = match engine.kind {
+        EngineKind::Memory => return *engine = none,
+        EngineKind::Redis => (true, false),
+        EngineKind::Nats => (false, true),
+    };
+    engine.urls = vec![if is_redis { "redis://a:1" } else { "nats://a:1" }.to_owned()];
+    if !is_redis {
+        engine.deployment = none.deployment;
+    }
+    if engine.deployment != RedisDeployment::Sentinel {
+        engine.sentinel_master = none.sentinel_master;
+    }
+    if !is_nats {
+        (engine.replicas, engine.storage) = (none.replicas, none.storage);
+        engine.partitions = none.partitions;
+    }
+    if !is_nats || engine.password.is_some() {
+        engine.credentials = None;
+    }
+    if engine.password.is_none() {
+        engine.user = None;
+    }
+}
+
 fn agree_on_channels(config: &mut Config) {
     let mut is_first = true;
     for route in &mut config.routes {
@@ -522,6 +555,7 @@ pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
         Rule::HeaderLines => "X-[a-z]{1,6}: [a-z]{1,6}".boxed(),
         Rule::HeaderNames => "[A-Za-z-]{1,8}".boxed(),
         Rule::HostHeader => "[a-z]{1,8}(:[1-9][0-9]{1,3})?".boxed(),
+        Rule::EngineUrls => "(redis|nats)://[a-z]{1,8}(:[1-9][0-9]{3})?".boxed(),
         Rule::Servers => prop_oneof![
             "[a-z]{1,8}:[1-9][0-9]{1,3}( weight=[1-9][0-9]?)?",
             "10\\.0\\.0\\.[1-9]:[1-9][0-9]{1,3}",

@@ -157,6 +157,7 @@ impl Config {
             namespaces: _,
             proxies: _,
             rpcs: _,
+            engine,
         } = &mut self;
         process.keep(&running.process);
         acme.keep(&running.acme);
@@ -172,6 +173,7 @@ impl Config {
         turn.keep(&running.turn);
         socket.keep(&running.socket);
         channels.keep(&running.channels);
+        engine.keep(&running.engine);
         self
     }
 }

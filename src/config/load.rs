@@ -80,6 +80,7 @@ impl Config {
             namespaces: read_channels(file, "namespace", NamespaceOptions::read)?,
             proxies: read_channels(file, "proxy", ProxyOptions::read)?,
             rpcs: read_channels(file, "rpc", RpcOptions::read)?,
+            engine: read_one(file, "engine")?,
         })
     }
 }

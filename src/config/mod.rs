@@ -39,6 +39,7 @@ mod upstream;
 mod webhooks;
 
 mod declare;
+mod engine;
 mod key;
 mod reader;
 mod sections;
@@ -77,6 +78,7 @@ pub use api::ApiOptions;
 pub use changes::{Changes, KeyChange};
 pub use channel_proxies::{ProxyOptions, RpcOptions};
 pub use channels::{ChannelsOptions, NamespaceOptions};
+pub use engine::{EngineKind, EngineOptions, NatsStorage, RedisDeployment};
 pub use error::ConfigError;
 pub use file_path::FilePath;
 pub use hosts::Hosts;
@@ -162,6 +164,8 @@ pub struct Config {
     pub proxies: Vec<ProxyOptions>,
     /// Calls of clients that go to such backends; `[[channels.rpc]]` in the file. Default: none.
     pub rpcs: Vec<RpcOptions>,
+    /// Where the order of publications in channels is decided.
+    pub engine: EngineOptions,
 }
 
 impl Default for Config {
@@ -189,6 +193,7 @@ impl Default for Config {
             namespaces: Vec::new(),
             proxies: Vec::new(),
             rpcs: Vec::new(),
+            engine: EngineOptions::default(),
         }
     }
 }

@@ -22,7 +22,7 @@ use super::limits::CONNECTIONS_MAX;
 use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
     AcmeOptions, AddressOptions, AdminOptions, ApiOptions, CertificateFiles, ChannelsOptions,
-    Config, ForwardedHeader, Identity, IdentityKind, Limits, Listener, LogOptions,
+    Config, EngineOptions, ForwardedHeader, Identity, IdentityKind, Limits, Listener, LogOptions,
     NamespaceOptions, Origins, OverloadOptions, ProxyOptions, RedisOptions, Route, RouteService,
     RpcOptions, ServerUrl, ServiceKind, SlowPolicy, SocketOptions, Timeouts, TlsOptions,
     TokenPlace, Turn, UpstreamOptions, WebSocketOptions, WebhookOptions,
@@ -104,6 +104,8 @@ pub struct ResolvedConfig {
     pub upstreams: Vec<UpstreamOptions>,
     /// What all channels have in common.
     pub channels: ChannelsOptions,
+    /// Where the order of publications in channels is decided.
+    pub engine: EngineOptions,
     /// What channels allow; no two have the same name.
     pub namespaces: Vec<NamespaceOptions>,
     /// Backends that are asked about connections of channels; no two have the same name.
@@ -322,6 +324,7 @@ impl Config {
             identities: self.identities.clone(),
             upstreams: self.upstreams.clone(),
             channels: self.channels.clone(),
+            engine: self.engine.clone(),
             namespaces: self.namespaces.clone(),
             proxies: self.proxies.clone(),
             rpcs: self.rpcs.clone(),

@@ -26,6 +26,8 @@ pub enum Rule {
     Domain,
     /// A list of names and IP addresses that a certificate can be for, each once.
     Domains,
+    /// A list of URLs of servers of one engine, without a password.
+    EngineUrls,
     /// The path of a file.
     File,
     /// The path of a folder.
@@ -116,6 +118,7 @@ impl Rule {
         matches!(
             self,
             Self::Domains
+                | Self::EngineUrls
                 | Self::HeaderNames
                 | Self::Hosts
                 | Self::Identities
@@ -157,6 +160,7 @@ impl Rule {
                     Ok(_) | Err(_) => Err(LOCAL_ADDRESS.to_owned()),
                 };
             }
+            Self::EngineUrls if !is_engine_url(text) => return Err(ENGINE_URL.to_owned()),
             Self::Servers => {
                 return ServerName::parse(text).map(drop).map_err(|error| error.to_string());
             }
@@ -177,6 +181,7 @@ impl Rule {
             | Self::Boolean
             | Self::Domain
             | Self::Domains
+            | Self::EngineUrls
             | Self::HeaderNames
             | Self::Hosts
             | Self::Integer { .. }
@@ -205,6 +210,7 @@ impl fmt::Display for Rule {
             Self::Boolean => f.write_str("must be true or false"),
             Self::Domain => f.write_str(CERTIFIED_NAME),
             Self::Domains => f.write_str(DOMAINS),
+            Self::EngineUrls => f.write_str(ENGINE_URLS),
             Self::File => f.write_str("must be the path of a file"),
             Self::Folder => f.write_str("must be the path of a folder"),
             Self::HashBy => f.write_str(HASH_BY),
@@ -249,6 +255,19 @@ impl fmt::Display for Rule {
     }
 }
 
+/// Whether this is the URL of a server of an engine. What its host is, the client of that engine decides.
+fn is_engine_url(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"@?#\"".contains(&byte);
+    match scheme {
+        "unix" => rest.starts_with('/') && rest.bytes().all(is_plain),
+        "redis" | "rediss" | "nats" | "tls" => {
+            !rest.is_empty() && !rest.starts_with('/') && rest.bytes().all(is_plain)
+        }
+        _ => false,
+    }
+}
+
 fn check_header_line(text: &str) -> Result<(), String> {
     let Some((name, value)) = text.split_once(':') else {
         return Err("must be a header such as \"X-Key: value\"".to_owned());
@@ -265,6 +284,9 @@ const DOMAINS: &str = "must be a list of names and IP addresses that a certifica
 const LOCAL_ADDRESSES: &str = "must be a list of IP addresses of this machine such as \"10.0.0.5\"";
 const HOSTS: &str = "must be \"*\" or a list of names and IP addresses as the Host header has them, \
                  without a port";
+const ENGINE_URL: &str = "must be a URL such as \"redis://10.0.0.7:6379\", \"unix:///run/redis.sock\" or \
+                          \"nats://nats:4222\"; users and passwords have keys of their own";
+const ENGINE_URLS: &str = "must be a list of URLs such as \"redis://10.0.0.7:6379\"";
 const NETWORKS: &str = "must be a list of networks such as \"10.0.0.0/8\" and \"2001:db8::/32\", and of \
                  addresses";
 const ORIGINS: &str = "must be \"*\" or a list of \"null\" and scheme://host[:port] as the Origin header \

@@ -7,6 +7,7 @@ use super::api::ApiOptions;
 use super::channel_proxies::{ProxyOptions, RpcOptions};
 use super::channels::{ChannelsOptions, NamespaceOptions};
 use super::declare::Keys;
+use super::engine::EngineOptions;
 use super::identity::{
     BackendOptions, CallbackOptions, CertificateOptions, CookieOptions, HeaderOptions,
     IdentityKeys, JwtOptions, QueryOptions, RedisOptions, Token, TokenKey, TokenPlace,
@@ -117,6 +118,7 @@ pub const SECTIONS: &[Section] = &[
     array("channels.namespace", &[all::<NamespaceOptions>()]),
     array("channels.proxy", &[all::<ProxyOptions>()]),
     array("channels.rpc", &[all::<RpcOptions>()]),
+    table("engine", &[all::<EngineOptions>()]),
 ];
 
 /// Names that were renamed, and what to write instead.

@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(
             hint("xyzzy"),
             "; the file takes loops, pin_loops, trusted_proxies, forwarded_header, share_port, [[listener]], [[certificate]], [acme], [tls], [admin], \
-             [api], [webhooks], [log], [limits], [addresses], [overload], [timeouts], [turn], [socket], [[route]], [[identity]], [[upstream]], [channels]"
+             [api], [webhooks], [log], [limits], [addresses], [overload], [timeouts], [turn], [socket], [[route]], [[identity]], [[upstream]], [channels], [engine]"
         );
         assert!(hint(&"x".repeat(100_000)).starts_with("; the file takes"));
     }

@@ -80,6 +80,7 @@ impl Config {
             namespaces,
             proxies,
             rpcs,
+            engine,
         } = self;
         let top = FileTable { entries: process.entries(), ..FileTable::default() };
         let mut tables = vec![top];
@@ -117,6 +118,7 @@ impl Config {
         }
         tables.push(FileTable::section("channels", channels));
         tables.extend(channel_tables(namespaces, proxies, rpcs));
+        tables.push(FileTable::section("engine", engine));
         tables
     }
 

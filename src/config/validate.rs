@@ -6,6 +6,7 @@ mod api;
 mod backends;
 mod channel_proxies;
 mod channels;
+mod engine;
 mod identity;
 mod listener;
 mod path;
@@ -49,6 +50,7 @@ impl Config {
         upstream::check_all(self)?;
         channels::check_all(self)?;
         channel_proxies::check_all(self)?;
+        engine::check_all(self)?;
         identity::check_all(self)
     }
 

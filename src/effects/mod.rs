@@ -7,6 +7,7 @@ mod client_headers;
 mod close_reason;
 #[expect(clippy::module_inception, reason = "the collector is what the folder is about")]
 mod effects;
+mod engine_link;
 mod event_backend;
 mod identity;
 mod identity_check;
@@ -27,6 +28,7 @@ pub use client_headers::ClientHeaders;
 pub use close_reason::CloseReason;
 pub use effects::{Accept, Effects};
 pub(crate) use effects::{ChannelCounts, Effect, PendingEffects};
+pub use engine_link::{EngineDelivery, EngineLink, SharedEngineLink};
 pub use event_backend::{
     EventAnswer, EventBackend, EventClient, EventOpening, EventRoom, NoEventBackend,
     SharedEventBackend,

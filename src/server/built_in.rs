@@ -22,7 +22,8 @@ use crate::services::room::{IdentityRights, LineFormat, NameSource, Room, RoomSe
 use crate::services::{
     BalanceBy, Broadcast, BuiltInPage, Echo, Events, EventsSettings, Handler, Identities,
     IdentityCheck, LoopSite, NoEventBackend, Order, Page, Relay, RelayMode, RelaySettings, Route,
-    RouteId, RouteOptions, Service, SharedChannelProxy, SharedEventBackend, SharedRouteObserver,
+    RouteId, RouteOptions, Service, SharedChannelProxy, SharedEngineLink, SharedEventBackend,
+    SharedRouteObserver,
 };
 use crate::upstream::{ServerSet, Upstream};
 use crate::ws::CloseCode;
@@ -39,6 +40,9 @@ pub type RouteObservers = HashMap<RouteId, SharedRouteObserver>;
 /// What asks backends about connections of channels, by its name.
 pub type ChannelProxies = HashMap<String, SharedChannelProxy>;
 
+/// What is asked about connections of channels, and the engine that several gateways share if there is one.
+pub type ForChannels<'r> = (&'r ChannelProxies, Option<&'r SharedEngineLink>);
+
 /// The upstreams of relays, by their names.
 pub type Upstreams = HashMap<String, Arc<Upstream>>;
 
@@ -52,7 +56,7 @@ pub fn built_in_routes(
     checks: &IdentityChecks,
     upstreams: &Upstreams,
     (event_backends, observers): (&EventBackends, &RouteObservers),
-    channel_proxies: &ChannelProxies,
+    for_channels: ForChannels<'_>,
 ) -> Vec<Route> {
     let all: IdentityChecks = settings
         .identities
@@ -79,7 +83,7 @@ pub fn built_in_routes(
             let options = options(websocket, identities);
             let options = RouteOptions { slow_code, is_told_first, ..options };
             let observer = observers.get(&route.id);
-            channels_route(route, options, settings, (&all, observer, channel_proxies))
+            channels_route(route, options, settings, (&all, observer, for_channels))
         }
         RouteService::Chat { .. } => chat_route(route, settings, chat.as_ref()),
         RouteService::Broadcast { .. }
@@ -248,7 +252,11 @@ fn channels_route(
     route: &ResolvedRoute,
     options: RouteOptions,
     settings: &ResolvedConfig,
-    (all, observer, proxies): (&IdentityChecks, Option<&SharedRouteObserver>, &ChannelProxies),
+    (all, observer, (proxies, engine)): (
+        &IdentityChecks,
+        Option<&SharedRouteObserver>,
+        ForChannels<'_>,
+    ),
 ) -> Route {
     let own = &settings.channels;
     let vacated_ms = settings.webhooks.vacated_ms;
@@ -264,6 +272,7 @@ fn channels_route(
         personal_namespace: own.personal_channel.then(|| own.personal_channel_namespace.clone()),
         limits: own.limits(),
         times: own.times(),
+        engine: engine.cloned(),
         occupancy,
     });
     let make = move |site: LoopSite| -> Box<dyn Service> {
@@ -493,7 +502,7 @@ mod tests {
             &IdentityChecks::new(),
             &Upstreams::new(),
             (&EventBackends::new(), &RouteObservers::new()),
-            &ChannelProxies::new(),
+            (&ChannelProxies::new(), None),
         );
         assert!(routes.iter().map(|route| &route.id).eq(settings.routes.iter().map(|own| &own.id)));
         let paths: Vec<_> = routes.iter().flat_map(|route| &route.paths).collect();
@@ -535,7 +544,7 @@ mod tests {
                 &IdentityChecks::new(),
                 &Upstreams::new(),
                 (&EventBackends::new(), &RouteObservers::new()),
-                &ChannelProxies::new(),
+                (&ChannelProxies::new(), None),
             );
             let Handler::Socket(_, options) = &routes[1].handler else { panic!("{routes:?}") };
             assert!(!options.identities.is_empty());

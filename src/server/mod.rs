@@ -24,7 +24,8 @@ pub use crate::reactor::{DrainTerms, QueuePolicy};
 #[cfg(feature = "redis")]
 pub(crate) use built_in::token_in;
 pub use built_in::{
-    ChannelProxies, EventBackends, IdentityChecks, RouteObservers, Upstreams, built_in_routes,
+    ChannelProxies, EventBackends, ForChannels, IdentityChecks, RouteObservers, Upstreams,
+    built_in_routes,
 };
 pub use certificates::{
     CertificateFileError, LoadedUpstreamTls, UpstreamTlsError, certificate_lines,

@@ -35,14 +35,15 @@ pub use router::{Handler, Route, Router};
 
 pub use crate::effects::{
     Accept, BackendRequest, CONTROL_FRAMES, ChannelProxy, Checked, ClientHeaders, CloseReason,
-    Effects, EventAnswer, EventBackend, EventClient, EventOpening, EventRoom, HttpOptions,
-    INFO_BYTES_MAX, Identities, Identity, IdentityCheck, IdentityOutcome, IdentityReply,
-    IdentitySender, Inquiry, InvalidGrant, InvalidPeer, InvalidUser, LoopSite, Message,
-    MessageLimits, NoEventBackend, ObservedClient, Order, Peer, PlainTerms, Presented, ProxyAnswer,
-    ProxyRequest, REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, RatePolicy,
-    RelayMode, Rights, RoomGrants, RouteObserver, RouteOptions, ServiceMessage, ServiceSender,
-    SharedChannelProxy, SharedEventBackend, SharedRouteObserver, SlowPolicy, TokenAnswer,
-    TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups, USER_BYTES_MAX,
+    Effects, EngineDelivery, EngineLink, EventAnswer, EventBackend, EventClient, EventOpening,
+    EventRoom, HttpOptions, INFO_BYTES_MAX, Identities, Identity, IdentityCheck, IdentityOutcome,
+    IdentityReply, IdentitySender, Inquiry, InvalidGrant, InvalidPeer, InvalidUser, LoopSite,
+    Message, MessageLimits, NoEventBackend, ObservedClient, Order, Peer, PlainTerms, Presented,
+    ProxyAnswer, ProxyRequest, REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX,
+    RatePolicy, RelayMode, Rights, RoomGrants, RouteObserver, RouteOptions, ServiceMessage,
+    ServiceSender, SharedChannelProxy, SharedEngineLink, SharedEventBackend, SharedRouteObserver,
+    SlowPolicy, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups,
+    USER_BYTES_MAX,
 };
 pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
 

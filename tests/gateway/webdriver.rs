@@ -94,11 +94,16 @@ impl Browser {
     }
 
     fn send(&self, method: &str, path: &str, body: &Value) -> Value {
+        let answer = self.try_send(method, path, body);
+        answer.unwrap_or_else(|error| panic!("{method} {path} {body}: {}", error["message"]))
+    }
+
+    /// As above; an error as the driver has it.
+    fn try_send(&self, method: &str, path: &str, body: &Value) -> Result<Value, Value> {
         let (status_line, reply) = self.exchange(method, path, body).unwrap();
         let mut answer: Value = serde_json::from_slice(&reply).unwrap();
-        let is_ok = status_line.starts_with("HTTP/1.1 200 ");
-        assert!(is_ok, "{method} {path} {body}: {}", answer["value"]["message"]);
-        answer["value"].take()
+        let value = answer["value"].take();
+        if status_line.starts_with("HTTP/1.1 200 ") { Ok(value) } else { Err(value) }
     }
 
     /// One request and the first line and the body of its reply.
@@ -187,7 +192,7 @@ impl Window<'_> {
 
     /// Sends keystrokes to the first element that the selector finds.
     pub(crate) fn type_into(&self, selector: &str, text: &str) {
-        self.call(&format!("{}/value", self.element(selector)), &json!({"text": text}));
+        self.call_element(selector, "value", &json!({"text": text}));
     }
 
     /// Sends keystrokes to the element that has the focus.
@@ -200,7 +205,7 @@ impl Window<'_> {
 
     /// Clicks an element. Fails where it is hidden or covered.
     pub(crate) fn click(&self, selector: &str) {
-        self.call(&format!("{}/click", self.element(selector)), &json!({}));
+        self.call_element(selector, "click", &json!({}));
     }
 
     /// Loads the page anew.
@@ -236,6 +241,19 @@ impl Window<'_> {
         let query = json!({"using": "css selector", "value": selector});
         let element = self.call("/element", &query);
         format!("/element/{}", element[ELEMENT_KEY].as_str().unwrap())
+    }
+
+    /// A command to the first element that the selector finds. A page that draws it anew between the two has
+    /// another in its place, which is asked for then.
+    fn call_element(&self, selector: &str, command: &str, body: &Value) {
+        crate::wait::until(&format!("{selector} stays where it is"), || {
+            let path = format!("{}{}/{command}", self.browser.session, self.element(selector));
+            match self.browser.try_send("POST", &path, body) {
+                Ok(_) => Some(()),
+                Err(error) if error["error"] == "stale element reference" => None,
+                Err(error) => panic!("{command} {selector}: {}", error["message"]),
+            }
+        });
     }
 
     fn devtools(&self, command: &str, parameters: &Value) {

@@ -1,4 +1,4 @@
-//! What the follower asks of a broker, a server that several gateways share, and what it is told by it.
+//! What the follower asks of a broker, a server that several gateways share, and what it says.
 
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ pub enum BrokerEvent {
         /// Where.
         channel: Arc<str>,
         /// Where it stands in the stream; `None` if it is not kept.
-        place: Option<Place>,
+        place: Option<Placement>,
         /// As it was published.
         payload: Vec<u8>,
     },
@@ -133,7 +133,7 @@ pub struct Batch {
 
 /// Where a publication stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Placement {
     /// Its own position.
     pub position: Position,
     /// The offset of the one before it; 0 if there is none, or none is kept.

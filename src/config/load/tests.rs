@@ -117,6 +117,14 @@ fn file_with(key: &Key, value: i128) -> String {
         "channels" if key.leaf() == "pong_ms" => {
             format!("[channels]\nping_ms = 0\npong_ms = {value}\n")
         }
+        "engine" => {
+            let kind = match key.leaf() {
+                "replicas" | "partitions" => "nats",
+                _ => "redis",
+            };
+            let urls = format!("kind = \"{kind}\"\nurls = [\"{kind}://a\"]\n");
+            format!("[engine]\n{urls}{} = {value}\n", key.leaf())
+        }
         section => format!("[{section}]\n{} = {value}\n", key.leaf()),
     }
 }
@@ -127,6 +135,7 @@ fn every_range_is_enforced_at_both_ends() {
         let Rule::Integer { min, max } = key.rule else { continue };
         if key.section() == "acme" && !cfg!(feature = "acme")
             || key.section() == "channels.proxy" && !cfg!(feature = "http-backends")
+            || key.section() == "engine" && !cfg!(all(feature = "redis", feature = "nats"))
         {
             continue;
         }

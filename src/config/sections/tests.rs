@@ -6,11 +6,11 @@ use toml::{Table, Value};
 use super::*;
 use crate::config::word::Word as _;
 use crate::config::{
-    AcmeOptions, AdminAddress, CertificateFiles, ClientCertificates, Config, FilePath,
-    HealthChoice, Hosts, Identity, IdentityKind, IdentityWord, Listener, MachineLimits, NameKind,
-    NamespaceOptions, Origins, PlaceKind, ProxyOptions, Redirect, RedisOptions, Route,
-    RouteService, RpcOptions, Rule, Secret, Secrets, ServerUrl, ServiceKind, Token,
-    UpstreamOptions,
+    AcmeOptions, AdminAddress, CertificateFiles, ClientCertificates, Config, EngineKind,
+    EngineOptions, FilePath, HealthChoice, Hosts, Identity, IdentityKind, IdentityWord, Listener,
+    MachineLimits, NameKind, NamespaceOptions, Origins, PlaceKind, ProxyOptions, Redirect,
+    RedisDeployment, RedisOptions, Route, RouteService, RpcOptions, Rule, Secret, Secrets,
+    ServerUrl, ServiceKind, Token, UpstreamOptions,
 };
 use crate::jwt::Algorithm;
 use crate::upstream::Balance;
@@ -180,9 +180,34 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
         identity("users", tokens_with_all_keys()),
         identity("app", IdentityKind::Callback(Box::new(callback()), backend(path()))),
     ];
-    let written: BTreeSet<String> = leaves_of(&config).into_keys().collect();
+    let mut written: BTreeSet<String> = leaves_of(&config).into_keys().collect();
+    written.extend(engine_keys(path()));
     let listed: BTreeSet<String> = keys().map(|key| key.name.to_owned()).collect();
     assert_eq!(listed, written);
+}
+
+/// Engines that, together, take every key.
+fn engines() -> [EngineOptions; 2] {
+    let kinds = [
+        (EngineKind::Redis, RedisDeployment::Sentinel),
+        (EngineKind::Nats, RedisDeployment::Single),
+    ];
+    kinds.map(|(kind, deployment)| EngineOptions { kind, deployment, ..EngineOptions::default() })
+}
+
+/// The keys of engines that say all that they can.
+fn engine_keys(file: FilePath) -> impl Iterator<Item = String> {
+    engines().into_iter().flat_map(move |engine| {
+        let engine = EngineOptions {
+            urls: vec!["a".to_owned()],
+            user: Some("a".to_owned()),
+            password: Some(Secret::new("s3cret")),
+            credentials: Some(file.clone()),
+            tls_ca: Some(file.clone()),
+            ..engine
+        };
+        leaves_of(&Config { engine, ..Config::default() }).into_keys()
+    })
 }
 
 fn say_all_of_channels(config: &mut Config) {
@@ -326,6 +351,10 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
         let routes = vec![relay(), websocket_relay(), events(), channels(), chat()];
         written.extend(leaves_of(&Config { routes, upstreams, ..Config::default() }));
     }
+    for engine in engines() {
+        written.extend(leaves_of(&Config { engine, routes: vec![], ..Config::default() }));
+    }
+    written.extend(leaves_of(&Config { routes: vec![], ..Config::default() }));
     let namespaces = vec![NamespaceOptions::default()];
     let proxies = vec![channel_proxy()];
     written.extend(leaves_of(&Config { namespaces, proxies, routes: vec![], ..Config::default() }));
@@ -487,6 +516,10 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                     (name, _) if name.starts_with("identity.") => {
                         (IDENTITY, identity_with(name, word))
                     }
+                    ("engine.kind", "memory") => ("[engine]", "kind = \"memory\"".to_owned()),
+                    (name, _) if name.starts_with("engine.") => {
+                        ("[engine]", engine_with(key.leaf(), word))
+                    }
                     (name, _) if name.starts_with("channels.namespace.") => {
                         ("[[channels.namespace]]", format!("{} = \"{word}\"", key.leaf()))
                     }
@@ -496,6 +529,17 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
             }
         }
     }
+}
+
+/// An engine whose key has this word.
+fn engine_with(leaf: &str, word: &str) -> String {
+    let kind = match (leaf, word) {
+        ("kind", kind) => kind,
+        ("storage", _) => "nats",
+        _ => "redis",
+    };
+    let given = if leaf == "kind" { String::new() } else { format!("{leaf} = \"{word}\"") };
+    format!("kind = \"{kind}\"\nurls = [\"{kind}://a\"]\n{given}")
 }
 
 /// The rest of an identity whose key has this word.

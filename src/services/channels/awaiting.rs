@@ -17,6 +17,8 @@ pub(super) struct RareMembers {
     /// Members of whom others are told, and that are not listed.
     pub(super) unlisted: Presence<Peer>,
     awaiting: Vec<Awaiting>,
+    /// Those about whom the engine is asked, and the numbers of their subscriptions.
+    expected: Vec<(Peer, u16)>,
 }
 
 /// A member whose reply is not out.
@@ -44,7 +46,22 @@ pub(super) struct Waited {
 impl RareMembers {
     /// Whether nothing is known of any member.
     pub(super) fn is_empty(&self) -> bool {
-        self.unlisted.is_empty() && self.awaiting.is_empty()
+        self.unlisted.is_empty() && self.awaiting.is_empty() && self.expected.is_empty()
+    }
+
+    /// The engine is asked about one who becomes a member.
+    pub(super) fn expect(&mut self, peer: Peer, serial: u16) {
+        self.expected.push((peer, serial));
+    }
+
+    /// The engine has answered. Whether it was asked about one who has not left meanwhile.
+    pub(super) fn take_expected(&mut self, peer: Peer, serial: u16) -> bool {
+        let position = self.expected.iter().position(|own| *own == (peer, serial));
+        if let Some(position) = position {
+            self.expected.swap_remove(position);
+            self.expected.shrink_if_sparse(0);
+        }
+        position.is_some()
     }
 
     /// A member gets what comes once it has confirmed.
@@ -82,6 +99,7 @@ impl RareMembers {
     /// A member is none any more; what it was known as.
     pub(super) fn remove(&mut self, peer: Peer) -> Option<ClientInfo> {
         self.awaiting.retain(|own| own.peer != peer);
+        self.expected.retain(|own| own.0 != peer);
         self.unlisted.remove(peer)
     }
 }

@@ -10,24 +10,25 @@ use std::sync::Arc;
 use super::awaiting::Waited;
 use super::channel_ref::ChannelRef;
 use super::home_channel::{HomeChannel, Topic};
+use super::home_engine::HomeEngine;
 use super::occupancy::Occupancy;
 use super::settings::{ChannelsLimits, ChannelsSettings};
 use super::to_home::{
-    ChannelAction, Gathered, HistoryQuestion, Inappropriate, LeaveReply, ProxiedPublication,
-    Refused, Subscribe, ToHome, Told,
+    ChannelAction, Gathered, HistoryQuestion, Inappropriate, LeaveReply, PositionLost,
+    ProxiedPublication, Refused, Subscribe, ToHome, Told,
 };
 use crate::centrifugo::{
     Disconnect, Encoded, Encoder, ErrorCode, Format, HistoryPage, Reply, Subscribed,
 };
 use crate::channels::{
-    ClientInfo, Conflation, Engine, EngineError, EngineEvent, MemoryEngine, Namespace, Page,
-    Position, Presence, Publication, PublishRequest, Read, ReadRequest, Recovery, Since,
+    Change, ClientInfo, Conflation, EngineError, EngineEvent, JoinRequest, Namespace, Page,
+    PageRequest, Position, Presence, Publication, PublishRequest, Read, Recovery, Since,
     StreamCopy, StreamItem,
 };
 use crate::effects::ChannelCounts;
 use crate::inspect::ChannelAnswer;
 use crate::mail;
-use crate::services::{Effects, LoopSite, Peer};
+use crate::services::{Effects, EngineDelivery, LoopSite, Peer, ServiceSender};
 use crate::shrink::Shrink as _;
 use crate::timer::Millis;
 
@@ -38,7 +39,7 @@ pub(super) struct Home {
     limits: ChannelsLimits,
     site: LoopSite,
     channels: HashMap<Arc<str>, HomeChannel>,
-    engine: MemoryEngine,
+    engine: HomeEngine<Context>,
     /// Publications that are held back for channels with an interval.
     conflation: Conflation,
     encoder: Encoder,
@@ -60,7 +61,7 @@ pub(super) enum HomeQuestion<'q> {
     PresenceStats(&'q str),
     /// From where on, of which epoch, and how many at most.
     History(&'q Arc<str>, Since, Option<&'q str>, usize),
-    Forget(&'q str),
+    Forget(&'q Arc<str>),
 }
 
 /// Why the engine was asked.
@@ -91,7 +92,7 @@ impl Home {
             limits,
             site,
             channels: HashMap::new(),
-            engine: MemoryEngine::new(limits.history, first_epoch),
+            engine: HomeEngine::new(settings.engine.as_ref(), limits.history, first_epoch),
             conflation: Conflation::default(),
             encoder: Encoder::default(),
             events: Vec::new(),
@@ -110,7 +111,7 @@ impl Home {
 
     /// Some time has passed.
     pub(super) fn on_tick(&mut self, effects: &mut Effects<'_>) {
-        Engine::<Context>::tick(&mut self.engine, effects.now());
+        self.engine.tick(effects.now());
         self.occupancy.on_tick((effects.now(), effects.wall_now()));
         while let Some(item) = self.conflation.next_due(effects.now()) {
             self.deliver(&item, effects);
@@ -118,28 +119,41 @@ impl Home {
         self.charge(effects);
     }
 
+    /// Answers can be taken from now on.
+    pub(super) fn on_start(&mut self, sender: &ServiceSender) {
+        self.engine.on_start(sender);
+    }
+
+    /// Takes what a shared engine says.
+    pub(super) fn on_delivery(&mut self, delivery: EngineDelivery, effects: &mut Effects<'_>) {
+        for event in delivery.events {
+            self.engine.on_event(event, &mut self.events);
+        }
+        self.finish(effects);
+    }
+
     /// Whether nothing is kept that time changes.
     pub(super) fn is_at_rest(&self) -> bool {
         let has_work = self.occupancy.waits() || !self.conflation.is_empty();
-        self.channels.is_empty() && self.engine.stream_count() == 0 && !has_work
+        self.channels.is_empty() && self.engine.is_at_rest() && !has_work
     }
 
-    /// Takes over the stream of another process, as [`MemoryEngine::restore`].
+    /// Takes over the stream of another process, as [`HomeEngine::restore`].
     pub(super) fn restore(&mut self, stream: StreamCopy, now: Millis) -> bool {
         self.engine.restore(stream, now)
     }
 
-    /// As [`MemoryEngine::freeze`].
+    /// As [`HomeEngine::freeze`].
     pub(super) fn freeze(&mut self) {
         self.engine.freeze();
     }
 
-    /// As [`MemoryEngine::thaw`].
+    /// As [`HomeEngine::thaw`].
     pub(super) fn thaw(&mut self, are_new: bool) {
         self.engine.thaw(are_new);
     }
 
-    /// As [`MemoryEngine::copies`], as many as a turn has time for.
+    /// As [`HomeEngine::copies`], as many as a turn has time for.
     pub(super) fn copies(&self, cursor: usize, now: Millis) -> (Vec<StreamCopy>, Option<usize>) {
         self.engine.copies(cursor, COPIED_AT_ONCE, now)
     }
@@ -182,7 +196,7 @@ impl Home {
             }
             ChannelAction::History(id, question) => {
                 let HistoryQuestion { since, epoch, limit } = question;
-                let request = ReadRequest::Page {
+                let request = PageRequest {
                     channel: &channel.name,
                     namespace: &channel.namespace,
                     since,
@@ -190,7 +204,7 @@ impl Home {
                     limit,
                 };
                 let context = Context::History(Asker::Client(peer, id, format));
-                self.engine.fetch(request, context, effects.now(), &mut self.events);
+                self.engine.page(request, context, effects.now(), &mut self.events);
             }
         }
         self.finish(effects);
@@ -220,13 +234,14 @@ impl Home {
             HomeQuestion::Presence(channel) => self.presence(channel, asker, effects),
             HomeQuestion::PresenceStats(channel) => self.presence_stats(channel, asker, effects),
             HomeQuestion::History(channel, since, epoch, limit) => {
-                let request = ReadRequest::Page { channel, namespace, since, epoch, limit };
+                let request = PageRequest { channel, namespace, since, epoch, limit };
                 let context = Context::History(asker);
-                self.engine.fetch(request, context, effects.now(), &mut self.events);
+                self.engine.page(request, context, effects.now(), &mut self.events);
             }
             HomeQuestion::Forget(channel) => {
                 if let Asker::Backend(reply) = asker {
-                    self.engine.remove(channel, Context::Forget(reply), &mut self.events);
+                    let context = Context::Forget(reply);
+                    self.engine.remove(channel, context, &mut self.events);
                 }
             }
         }
@@ -246,6 +261,7 @@ impl Home {
 
     fn finish(&mut self, effects: &mut Effects<'_>) {
         self.take_events(effects);
+        self.engine.send_questions();
         self.charge(effects);
         let ChannelCounts { channels, members, .. } = self.counts;
         effects.count_channels(self.counts);
@@ -278,18 +294,22 @@ impl Home {
             // Those who have to go are still there; the client tries again by itself.
             return self.refuse((peer, format), &own, ErrorCode::Internal, effects);
         }
-        if !own.is_positioned {
+        let is_heard = at_home.is_heard || !self.engine.answers_later();
+        if !own.is_positioned && is_heard {
             return self.admit(channel, (peer, format), *own, None, effects);
         }
-        let position = own.recover.as_ref().map(|(offset, epoch)| (*offset, epoch.clone()));
-        let request = ReadRequest::Recover {
+        if self.engine.answers_later() {
+            at_home.rare.get_or_insert_default().expect(peer, own.serial);
+        }
+        let recover = own.recover.clone();
+        let request = JoinRequest {
             channel: &channel.name,
             namespace: &channel.namespace,
-            position: position.as_ref().map(|(offset, epoch)| (*offset, &**epoch)),
-            mode: channel.namespace.recovery_mode,
+            is_positioned: own.is_positioned,
+            position: recover.as_ref().map(|(offset, epoch)| (*offset, &**epoch)),
         };
         let context = Context::Subscribe(Arc::clone(channel), peer, format, own);
-        self.engine.fetch(request, context, effects.now(), &mut self.events);
+        self.engine.join(request, context, effects.now(), &mut self.events);
     }
 
     /// Does what the engine's events lead to, which may be further ones.
@@ -303,14 +323,10 @@ impl Home {
                     let reply = position.map_err(code).map(|position| (Reply::Published, position));
                     self.answer(asker, reply, effects);
                 }
-                EngineEvent::Read(Context::Subscribe(channel, peer, format, own), result) => {
-                    let to = (peer, format);
-                    match result {
-                        Ok(read) => self.admit(&channel, to, *own, Some(read), effects),
-                        Err(error) => self.refuse(to, &own, code(error), effects),
-                    }
+                EngineEvent::Joined(Context::Subscribe(channel, peer, format, own), result) => {
+                    self.on_joined(&channel, (peer, format), *own, result, effects);
                 }
-                EngineEvent::Read(Context::History(asker), result) => {
+                EngineEvent::Page(Context::History(asker), result) => {
                     self.answer_history(asker, result, effects);
                 }
                 EngineEvent::Removed(Context::Forget(reply), result) => {
@@ -319,11 +335,77 @@ impl Home {
                         Err(error) => ChannelAnswer::Failed(code(error)),
                     });
                 }
+                EngineEvent::Lost(channel) => self.on_lost(&channel, effects),
+                EngineEvent::Member(channel, change, info) => {
+                    self.publish_member(&channel, change, &info, effects);
+                }
                 // No other question has these answers.
-                EngineEvent::Published(..) | EngineEvent::Read(..) | EngineEvent::Removed(..) => {}
+                EngineEvent::Published(..)
+                | EngineEvent::Joined(..)
+                | EngineEvent::Page(..)
+                | EngineEvent::Removed(..) => {}
             }
         }
         self.events = events;
+    }
+
+    /// The engine has said where the stream is for one who becomes a member.
+    fn on_joined(
+        &mut self,
+        channel: &Arc<ChannelRef>,
+        (peer, format): (Peer, Format),
+        own: Subscribe,
+        result: Result<Option<Read>, EngineError>,
+        effects: &mut Effects<'_>,
+    ) {
+        if self.engine.answers_later() {
+            let at_home = self.channels.get_mut(&channel.name);
+            let rare = at_home.and_then(|own| own.rare.as_mut());
+            if !rare.is_some_and(|rare| rare.take_expected(peer, own.serial)) {
+                return self.answer_late((peer, format), &own, effects);
+            }
+            if let Some(at_home) = self.channels.get_mut(&channel.name) {
+                at_home.is_heard |= result.is_ok();
+                at_home.forget_rare();
+            }
+        }
+        match result {
+            Ok(read) => self.admit(channel, (peer, format), own, read, effects),
+            Err(error) => self.refuse((peer, format), &own, code(error), effects),
+        }
+    }
+
+    /// Answers one who has left again before it was a member.
+    fn answer_late(
+        &mut self,
+        (peer, format): (Peer, Format),
+        own: &Subscribe,
+        effects: &mut Effects<'_>,
+    ) {
+        let error = ErrorCode::Internal;
+        match own.told {
+            Told::Reply(id) => send(peer, self.encoder.error(format, id, error), effects),
+            Told::Push => {}
+            Told::Connect => {
+                let gathered = Gathered { peer, serial: own.serial, outcome: Err(error) };
+                effects.answer(peer.loop_index, Box::new(gathered));
+            }
+        }
+    }
+
+    /// Members of a channel with a history cannot be given all that is published there.
+    fn on_lost(&mut self, channel: &Arc<str>, effects: &mut Effects<'_>) {
+        let Some(at_home) = self.channels.get(channel) else { return };
+        if !at_home.channel.namespace.has_history() {
+            return;
+        }
+        self.counts.positions_lost += at_home.members();
+        // They recover it when they come again.
+        drop(self.conflation.flush(channel, effects.now()));
+        for loop_index in 0..self.site.count {
+            // Not by `tell`, which other frames to them could pass.
+            effects.answer(loop_index, Box::new(PositionLost { channel: Arc::clone(channel) }));
+        }
     }
 
     /// Gives a publication to the members, or holds it back until its time comes.
@@ -438,9 +520,6 @@ impl Home {
         if channel.namespace.conflate_ms > 0 {
             self.flush(channel, effects);
         }
-        if subscribed.is_positioned {
-            Engine::<Context>::set_interest(&mut self.engine, &channel.name, true);
-        }
         self.tell_member(channel, (peer, format), (&own, subscribed, top), effects);
         let Some(at_home) = self.channels.get_mut(&channel.name) else { return };
         if channel.namespace.occupancy && !std::mem::replace(&mut at_home.is_occupied, true) {
@@ -452,11 +531,39 @@ impl Home {
             false => at_home.rare.get_or_insert_default().unlisted.add(peer, info.clone()),
         }
         if channel.namespace.join_leave {
-            let encoder = &mut self.encoder;
-            at_home.publish(channel, Topic::Joins, effects, |format| {
-                encoder.join(format, &channel.name, &info).frame()
-            });
+            self.tell_of_member(channel, Change::Joined, info, effects);
         }
+    }
+
+    /// Tells members everywhere that one of them has come or gone.
+    fn tell_of_member(
+        &mut self,
+        channel: &ChannelRef,
+        change: Change,
+        info: ClientInfo,
+        effects: &mut Effects<'_>,
+    ) {
+        match self.engine.shared() {
+            // It comes back to this node as to the others.
+            Some(shared) => shared.tell_of_member(&channel.name, change, info),
+            None => self.publish_member(&channel.name, change, &info, effects),
+        }
+    }
+
+    /// Tells the members of this node.
+    fn publish_member(
+        &mut self,
+        channel: &Arc<str>,
+        change: Change,
+        info: &ClientInfo,
+        effects: &mut Effects<'_>,
+    ) {
+        let Some(at_home) = self.channels.get_mut(channel) else { return };
+        let (encoder, own) = (&mut self.encoder, Arc::clone(&at_home.channel));
+        at_home.publish(&own, Topic::Joins, effects, |format| match change {
+            Change::Joined => encoder.join(format, channel, info).frame(),
+            Change::Left => encoder.leave(format, channel, info).frame(),
+        });
     }
 
     /// Tells a member that it is one, and has it hear of the channel from then on.
@@ -578,11 +685,13 @@ impl Home {
             self.channels.remove(&channel.name);
             self.counts.channels = self.counts.channels.saturating_sub(1);
             self.channels.shrink_if_sparse(CHANNELS_KEPT);
-            Engine::<Context>::set_interest(&mut self.engine, &channel.name, false);
-        } else if let Some(info) = info.filter(|_| channel.namespace.join_leave) {
-            at_home.publish(channel, Topic::Joins, effects, |format| {
-                encoder.leave(format, &channel.name, &info).frame()
-            });
+            self.engine.leave(&channel.name);
+            if self.engine.shared().is_none() {
+                return;
+            }
+        }
+        if let Some(info) = info.filter(|_| channel.namespace.join_leave) {
+            self.tell_of_member(channel, Change::Left, info, effects);
         }
     }
 
@@ -608,7 +717,7 @@ impl Home {
 
     /// Charges the pool with what the engine holds more, and gives back what it holds less.
     fn charge(&mut self, effects: &mut Effects<'_>) {
-        let held = Engine::<Context>::held_bytes(&self.engine) + self.conflation.held_bytes();
+        let held = self.engine.held_bytes() + self.conflation.held_bytes();
         match held.checked_sub(self.charged_bytes) {
             Some(0) => {}
             Some(more) => effects.charge_for_all(more),

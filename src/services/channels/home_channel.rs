@@ -23,6 +23,8 @@ pub(super) struct HomeChannel {
     is_closed_to_json: bool,
     /// Whether a member was let in since there is one, and that is told.
     pub(super) is_occupied: bool,
+    /// Whether what is published reaches this home, where the engine is elsewhere.
+    pub(super) is_heard: bool,
     /// `None` where no member speaks Protobuf.
     protobuf: Option<Box<ProtobufMembers>>,
     /// `None` where nothing is told of members.
@@ -55,6 +57,7 @@ impl HomeChannel {
             json_members: 0,
             is_closed_to_json: false,
             is_occupied: false,
+            is_heard: false,
             protobuf: None,
             presence: None,
             rare: None,

@@ -29,6 +29,7 @@ mod dialogs;
 mod handover;
 mod home;
 mod home_channel;
+mod home_engine;
 mod occupancy;
 mod proxied;
 mod proxies;

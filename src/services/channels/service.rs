@@ -11,9 +11,9 @@ use super::dialogs::Dialogs;
 use super::home::Home;
 use super::settings::ChannelsSettings;
 use super::to_home::{
-    ChannelAction, Forwarded, Gathered, Inappropriate, LeaveReply, Refused, ToHome,
+    ChannelAction, Forwarded, Gathered, Inappropriate, LeaveReply, PositionLost, Refused, ToHome,
 };
-use crate::centrifugo::{self, Disconnect, Encoded, Encoder, ErrorCode, Format};
+use crate::centrifugo::{self, Disconnect, Encoded, Encoder, ErrorCode, Format, Unsubscribed};
 use crate::channels::ClientId;
 use crate::effects::INFO_BYTES_MAX;
 use crate::events::EventHead;
@@ -23,8 +23,9 @@ use crate::inspect::{ChannelAnswer, ChannelQuestion};
 use crate::key::ConnKey;
 use crate::mail::Reply;
 use crate::services::{
-    Accept, Admission, ClientHeaders, CloseReason, ConnectRequest, Description, Effects, Identity,
-    LoopSite, Message, Peer, ProxyAnswer, Service, ServiceMessage, ServiceSender,
+    Accept, Admission, ClientHeaders, CloseReason, ConnectRequest, Description, Effects,
+    EngineDelivery, Identity, LoopSite, Message, Peer, ProxyAnswer, Service, ServiceMessage,
+    ServiceSender,
 };
 use crate::timer::Millis;
 use crate::ws::CloseCode;
@@ -162,6 +163,25 @@ impl Channels {
         }
     }
 
+    /// Members of a channel would miss something: they come again and recover it.
+    fn on_position_lost(&mut self, message: &PositionLost, effects: &mut Effects<'_>) {
+        effects.charge_work(LOOK_WORK * self.clients.len() as u64);
+        let loop_index = self.site.index;
+        let meant = self.clients.iter().filter_map(|own| {
+            let subscription = own.subscription(&message.channel)?;
+            Some((Peer { loop_index, key: own.key }, subscription.is_own))
+        });
+        for (peer, is_own) in meant.collect::<Vec<_>>() {
+            // What the server has subscribed, the client cannot subscribe again.
+            if is_own {
+                self.disconnect(peer, Disconnect::InsufficientState, effects);
+            } else {
+                let reply = LeaveReply::Push(Unsubscribed::InsufficientState);
+                self.leave(peer, &message.channel, reply, effects);
+            }
+        }
+    }
+
     /// The home has not let a connection in.
     fn on_refused(&mut self, refused: Refused, effects: &mut Effects<'_>) {
         let Refused { peer, serial } = refused;
@@ -192,6 +212,7 @@ impl Channels {
 
 impl Service for Channels {
     fn on_start(&mut self, service_sender: ServiceSender) {
+        self.home.on_start(&service_sender);
         self.sender = Some(service_sender);
     }
 
@@ -330,6 +351,14 @@ impl Service for Channels {
         };
         let message = match message.downcast::<Inappropriate>() {
             Ok(message) => return self.on_inappropriate(&message, effects),
+            Err(message) => message,
+        };
+        let message = match message.downcast::<PositionLost>() {
+            Ok(message) => return self.on_position_lost(&message, effects),
+            Err(message) => message,
+        };
+        let message = match message.downcast::<EngineDelivery>() {
+            Ok(message) => return self.home.on_delivery(*message, effects),
             Err(message) => message,
         };
         let message = match message.downcast::<Gathered>() {

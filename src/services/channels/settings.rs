@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::occupancy::OccupancySettings;
 use super::proxies::ChannelProxies;
 use crate::channels::{MemoryLimits, Namespaces};
-use crate::services::IdentityCheck;
+use crate::services::{IdentityCheck, SharedEngineLink};
 
 /// How channels work, for all loops.
 #[derive(Clone, Default)]
@@ -29,6 +29,8 @@ pub struct ChannelsSettings {
     pub limits: ChannelsLimits,
     /// How long things take.
     pub times: ChannelsTimes,
+    /// The engine that other gateways share; `None` for one in the process.
+    pub engine: Option<SharedEngineLink>,
     /// Who is told that channels are occupied and vacated, in namespaces with
     /// [`occupancy`](crate::channels::Namespace::occupancy).
     pub occupancy: Option<OccupancySettings>,

@@ -121,6 +121,13 @@ pub(super) struct Inappropriate {
     pub(super) channel: Arc<str>,
 }
 
+/// What was published in a channel cannot be had without a hole, so those of its members who know their position
+/// have to come again.
+#[derive(Clone, Debug)]
+pub(super) struct PositionLost {
+    pub(super) channel: Arc<str>,
+}
+
 /// What the home of a channel says to a subscription that the reply to the first command tells of.
 #[derive(Debug)]
 pub(super) struct Gathered {

@@ -1,0 +1,207 @@
+//! The end of a shared engine in a loop: questions go out, and answers find what they are for.
+
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::broker::Retention;
+use super::question::{EngineAction, EngineQuestion, JoinRead, Port, PortEvent};
+use crate::channels::{
+    Change, ClientInfo, Engine, EngineError, EngineEvent, JoinRequest, Namespace, PageRequest,
+    PublishRequest, Published,
+};
+use crate::key::slot_number;
+use crate::timer::Millis;
+
+/// An engine that several gateways share. What it asks is taken out by [`RemoteEngine::take_questions`], and
+/// what comes of that is given to [`RemoteEngine::on_event`].
+#[derive(Debug)]
+pub struct RemoteEngine<C> {
+    port: Port,
+    waiting: Slab<Waiting<C>>,
+    /// Questions under way at most.
+    waiting_max: usize,
+    /// Tells a question from earlier ones in its place.
+    generation: u32,
+    questions: Vec<EngineQuestion>,
+}
+
+#[derive(Debug)]
+struct Waiting<C> {
+    generation: u32,
+    context: C,
+}
+
+impl<C> RemoteEngine<C> {
+    /// One that asks nothing yet, and has up to `waiting_max` questions under way.
+    #[must_use]
+    pub fn new(port: Port, waiting_max: usize) -> Self {
+        Self { port, waiting: Slab::new(), waiting_max, generation: 0, questions: Vec::new() }
+    }
+
+    /// Tells how it is called by those who answer.
+    pub fn set_port(&mut self, port: Port) {
+        self.port = port;
+    }
+
+    /// What is to be asked, in order.
+    pub fn take_questions(&mut self) -> std::vec::Drain<'_, EngineQuestion> {
+        self.questions.drain(..)
+    }
+
+    /// Gives out who waits for what has come.
+    pub fn on_event(&mut self, news: PortEvent, events: &mut Vec<EngineEvent<C>>) {
+        let event = match news {
+            PortEvent::Published(number, result) => self.take(number).map(|context| {
+                EngineEvent::Published(context, result.map(|position| Published { position }))
+            }),
+            PortEvent::Joined(number, result) => {
+                self.take(number).map(|context| EngineEvent::Joined(context, result))
+            }
+            PortEvent::Page(number, result) => {
+                self.take(number).map(|context| EngineEvent::Page(context, result))
+            }
+            PortEvent::Removed(number, result) => {
+                self.take(number).map(|context| EngineEvent::Removed(context, result))
+            }
+            PortEvent::Stream(item) => Some(EngineEvent::Stream(item)),
+            PortEvent::Lost(channel) => Some(EngineEvent::Lost(channel)),
+            PortEvent::Member(channel, change, info) => {
+                Some(EngineEvent::Member(channel, change, info))
+            }
+        };
+        events.extend(event);
+    }
+
+    /// Says to all nodes that a member has come or gone.
+    pub fn tell_of_member(&mut self, channel: &Arc<str>, change: Change, info: ClientInfo) {
+        self.say(EngineAction::Member { channel: Arc::clone(channel), change, info });
+    }
+
+    /// Whether nothing is under way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Asks, or gives the context back if there are too many questions under way.
+    fn ask(&mut self, context: C, action: EngineAction) -> Result<(), C> {
+        if self.waiting.len() >= self.waiting_max {
+            return Err(context);
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let index = slot_number(self.waiting.insert(Waiting { generation, context }));
+        let number = u64::from(generation) << 32 | u64::from(index);
+        self.questions.push(EngineQuestion { port: self.port, number, action });
+        Ok(())
+    }
+
+    fn say(&mut self, action: EngineAction) {
+        self.questions.push(EngineQuestion { port: self.port, number: 0, action });
+    }
+
+    fn take(&mut self, number: u64) -> Option<C> {
+        let [generation, index] = [number >> 32, number & u64::from(u32::MAX)];
+        let index = usize::try_from(index).ok()?;
+        self.waiting.get(index).filter(|own| u64::from(own.generation) == generation)?;
+        let context = self.waiting.remove(index).context;
+        if self.waiting.is_empty() && self.waiting.capacity() > WAITING_KEPT {
+            self.waiting = Slab::new();
+        }
+        Some(context)
+    }
+}
+
+impl<C> Engine<C> for RemoteEngine<C> {
+    fn publish(
+        &mut self,
+        request: PublishRequest<'_>,
+        context: C,
+        _: Millis,
+        events: &mut Vec<EngineEvent<C>>,
+    ) {
+        let retention = Retention::of(request.namespace).filter(|_| !request.skips_history);
+        let action = EngineAction::Publish {
+            channel: Arc::clone(request.channel),
+            retention,
+            publication: request.publication.clone(),
+            idempotency_key: request.idempotency_key.map(Box::from),
+        };
+        if let Err(context) = self.ask(context, action) {
+            events.push(EngineEvent::Published(context, Err(EngineError::Unavailable)));
+        }
+    }
+
+    fn join(
+        &mut self,
+        request: JoinRequest<'_>,
+        context: C,
+        _: Millis,
+        events: &mut Vec<EngineEvent<C>>,
+    ) {
+        let reads = request.is_positioned.then(|| JoinRead {
+            recover: request.position.map(|(offset, epoch)| (offset, Box::from(epoch))),
+            mode: request.namespace.recovery_mode,
+        });
+        let action = EngineAction::Join {
+            channel: Arc::clone(request.channel),
+            retention: Retention::of(request.namespace),
+            reads,
+        };
+        if let Err(context) = self.ask(context, action) {
+            events.push(EngineEvent::Joined(context, Err(EngineError::Unavailable)));
+        }
+    }
+
+    fn leave(&mut self, channel: &Arc<str>) {
+        self.say(EngineAction::Leave(Arc::clone(channel)));
+    }
+
+    fn page(
+        &mut self,
+        request: PageRequest<'_>,
+        context: C,
+        _: Millis,
+        events: &mut Vec<EngineEvent<C>>,
+    ) {
+        let PageRequest { channel, namespace, since, epoch, limit } = request;
+        let Some(retention) = Retention::of(namespace) else {
+            return events.push(EngineEvent::Page(context, Err(EngineError::Unavailable)));
+        };
+        let channel = Arc::clone(channel);
+        let epoch = epoch.map(Box::from);
+        let action = EngineAction::Page { channel, retention, since, epoch, limit };
+        if let Err(context) = self.ask(context, action) {
+            events.push(EngineEvent::Page(context, Err(EngineError::Unavailable)));
+        }
+    }
+
+    fn remove(&mut self, channel: &Arc<str>, context: C, events: &mut Vec<EngineEvent<C>>) {
+        let action = EngineAction::Remove { channel: Arc::clone(channel) };
+        if let Err(context) = self.ask(context, action) {
+            events.push(EngineEvent::Removed(context, Err(EngineError::Unavailable)));
+        }
+    }
+
+    fn tick(&mut self, _: Millis) {}
+
+    fn held_bytes(&self) -> usize {
+        self.waiting.capacity() * size_of::<Waiting<C>>()
+    }
+}
+
+impl Retention {
+    /// What a namespace keeps; `None` if it keeps nothing.
+    #[must_use]
+    pub fn of(namespace: &Namespace) -> Option<Self> {
+        namespace.has_history().then_some(Self {
+            size: namespace.history_size,
+            ttl_ms: namespace.history_ttl_ms,
+            meta_ttl_ms: namespace.history_meta_ttl_ms,
+        })
+    }
+}
+
+/// Questions for which room is kept when none is under way.
+const WAITING_KEPT: usize = 256;

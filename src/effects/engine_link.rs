@@ -1,0 +1,40 @@
+//! The way of channels to an engine that several gateways share, and back.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use super::ServiceSender;
+use crate::channels::remote::{EngineQuestion, Port, PortEvent};
+
+/// Asks a shared engine, without blocking the loop that asks. One instance serves all loops.
+pub trait EngineLink: Send + Sync {
+    /// An instance of a service asks from now on. What it is answered, and what is published in its channels,
+    /// comes to `answer_to` as [`EngineDelivery`]. What was attached before at the same place is forgotten with
+    /// its last question.
+    fn attach(&self, answer_to: ServiceSender) -> Port;
+
+    /// Asks.
+    fn ask(&self, question: EngineQuestion);
+}
+
+/// An engine that several services ask.
+pub type SharedEngineLink = Arc<dyn EngineLink>;
+
+/// What a shared engine says to one instance of a service, in order, sent as a
+/// [`ServiceMessage`](super::ServiceMessage).
+pub struct EngineDelivery {
+    /// What it says.
+    pub events: Vec<PortEvent>,
+    /// Dropped when all of that is done: so much less waits for the loop.
+    pub credit: Option<Box<dyn Any + Send>>,
+}
+
+impl fmt::Debug for EngineDelivery {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("EngineDelivery")
+            .field("events", &self.events)
+            .finish_non_exhaustive()
+    }
+}
