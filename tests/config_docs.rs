@@ -48,7 +48,7 @@ fn accepted(key: &Key) -> String {
         Rule::Paths => "a list of paths".to_owned(),
         Rule::PublicAlgorithms => "a list of algorithms of public keys".to_owned(),
         Rule::RedisUrl => {
-            "`redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]` or `unix:///PATH`".to_owned()
+            "`redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]` or `unix:///PATH`".to_owned()
         }
         Rule::Upstream => "the name of an `[[upstream]]` table".to_owned(),
         Rule::RouteHosts => "a list of hosts, see [Paths](#paths)".to_owned(),

@@ -343,7 +343,8 @@ const HTTP_URL: &str = "must be http://HOST[:PORT]/PATH, https://HOST[:PORT]/PAT
                         http://unix:/SOCKET:/PATH, without a user";
 const PUBLIC_ALGORITHMS: &str = "must be a list of algorithms of public keys: RS256, RS384, RS512, \
                                  PS256, PS384, PS512, ES256, ES384, EdDSA";
-const REDIS_URL: &str = "must be redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or unix:///PATH";
+const REDIS_URL: &str =
+    "must be redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or unix:///PATH";
 const ORIGIN: &str =
     "must be \"null\" or scheme://host[:port] as the Origin header has it, without a path";
 const TOKEN: &str = "must be an RFC 9110 token (letters, digits, !#$%&'*+-.^_`|~)";

@@ -34,6 +34,8 @@ mod breaker;
 pub mod callback;
 #[cfg(any(feature = "admin", feature = "http-backends"))]
 mod connection_id;
+#[cfg(feature = "redis")]
+pub mod engine;
 #[cfg(feature = "http-backends")]
 pub mod events;
 #[cfg(feature = "http-backends")]
@@ -48,12 +50,16 @@ pub mod panics;
 #[cfg(feature = "http-backends")]
 pub mod proxies;
 #[cfg(feature = "redis")]
+mod redis_stream;
+#[cfg(feature = "redis")]
 mod redis_url;
 mod role;
 mod tasks;
 mod thread;
 #[cfg(feature = "redis")]
 pub mod tokens;
+#[cfg(any(feature = "http-backends", feature = "redis"))]
+mod trust;
 #[cfg(any(feature = "admin", feature = "http-backends"))]
 mod wall_now;
 #[cfg(feature = "http-backends")]
@@ -66,7 +72,7 @@ pub use events::{
     EventBackendSettings, EventBackends, EventRequests, GripSigner, new_event_requests,
 };
 #[cfg(feature = "http-backends")]
-pub use fetch::{HttpUrl, HttpUrlError, Trust, TrustError};
+pub use fetch::{HttpUrl, HttpUrlError};
 pub use health::HealthChecks;
 #[cfg(feature = "admin")]
 pub use http_listener::{BindError, InheritedSocket, ListenPlace};
@@ -76,10 +82,12 @@ pub use names::{NameLookups, Resolved, Resolver, SystemResolver};
 #[cfg(feature = "http-backends")]
 pub use proxies::{HttpProxy, ProxySettings};
 #[cfg(feature = "redis")]
-pub use redis_url::{RedisUrl, RedisUrlError};
+pub use redis_url::{RedisLogin, RedisUrl, RedisUrlError};
 pub use role::ControlRole;
 pub use thread::ControlThread;
 #[cfg(feature = "redis")]
 pub use tokens::{RedisSettings, RedisTokens};
+#[cfg(any(feature = "http-backends", feature = "redis"))]
+pub use trust::{Trust, TrustError};
 #[cfg(feature = "http-backends")]
 pub use webhooks::{Webhook, WebhookSettings};

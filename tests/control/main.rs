@@ -14,6 +14,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
 
 mod admin;
+#[path = "../support/certificates.rs"]
+mod certificates;
 mod log_lines;
 mod lookup_client;
 #[path = "../support/redis_server.rs"]

@@ -1,8 +1,9 @@
 //! Tokens that are right, wrong, missing or used up, with a working Redis.
 
-use tidegate::control::RedisSettings;
+use tidegate::control::{RedisSettings, RedisUrl, Trust};
 use tidegate::services::TokenVerdict::{Right, Unavailable, Wrong};
 
+use crate::certificates::CertificateFolder;
 use crate::log_lines;
 use crate::lookup_client::{LookupClient, settings};
 use crate::redis_server::RedisServer;
@@ -136,4 +137,22 @@ fn a_password_is_used_and_never_logged() {
     assert!(lines[0].starts_with("WARN"), "{lines:?}");
     assert!(!log_lines::ever_said("s3cret"));
     assert!(!format!("{client:?}").contains("s3cret"));
+}
+
+#[test]
+fn a_redis_with_tls_proves_who_it_is() {
+    let folder = CertificateFolder::new();
+    let files = [folder.file("server.pem"), folder.file("server.key"), folder.file("ca.pem")];
+    let Some(redis) = RedisServer::start_with_tls(files.each_ref().map(|file| &**file)) else {
+        return;
+    };
+    set(&redis, "ChatroomTokenanna", "t0ken");
+    let trusting = |authority: String| {
+        let trust = Trust::from_pem(authority.as_bytes()).unwrap();
+        let url = RedisUrl::parse(&redis.url()).unwrap().with_trust(trust);
+        LookupClient::with(RedisSettings { url, ..settings(&redis.url()) })
+    };
+    let client = trusting(folder.authority.pem());
+    assert_eq!(client.verdict("anna", "t0ken"), Right);
+    assert_eq!(trusting(folder.client_authority.pem()).verdict("anna", "t0ken"), Unavailable);
 }

@@ -1,5 +1,7 @@
 //! A real Redis for one test: started on a free port, without persistence, and always ended.
 
+#![allow(dead_code, reason = "each test program uses a part")]
+
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -18,6 +20,9 @@ pub(crate) struct RedisServer {
     arguments: Vec<String>,
     folder: TempDir,
     port: u16,
+    /// The port for other nodes of a Cluster; by default it would be 10,000 above, where there may be none.
+    bus_port: u16,
+    protocol: Protocol,
     password: Option<String>,
     /// `None` while it is stopped.
     child: Option<Child>,
@@ -34,7 +39,34 @@ impl RedisServer {
         Self::start_with(Some(password), &["--requirepass", password])
     }
 
+    /// The same, with more of its options.
+    pub(crate) fn start_with_options(options: &[&str]) -> Option<Self> {
+        Self::start_with(None, options)
+    }
+
+    /// The same, as a node of a Cluster without slots.
+    pub(crate) fn start_node() -> Option<Self> {
+        Self::start_speaking(Protocol::Clustered, None, &["--cluster-enabled", "yes"])
+    }
+
+    /// The same with TLS: with a certificate, its key, and the authority of the clients, who need none.
+    pub(crate) fn start_with_tls([certificate, key, authority]: [&Path; 3]) -> Option<Self> {
+        let [certificate, key, authority] =
+            [certificate, key, authority].map(|path| path.to_str().unwrap());
+        let certificate = ["--tls-cert-file", certificate, "--tls-key-file", key];
+        let clients = ["--tls-ca-cert-file", authority, "--tls-auth-clients", "no"];
+        Self::start_speaking(Protocol::Tls, None, &[certificate, clients].concat())
+    }
+
     fn start_with(password: Option<&str>, arguments: &[&str]) -> Option<Self> {
+        Self::start_speaking(Protocol::Plain, password, arguments)
+    }
+
+    fn start_speaking(
+        protocol: Protocol,
+        password: Option<&str>,
+        arguments: &[&str],
+    ) -> Option<Self> {
         let Some(program) = program() else {
             skip_without("redis-server, which scripts/install-servers installs");
             return None;
@@ -44,12 +76,14 @@ impl RedisServer {
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
             folder: TempDir::new().unwrap(),
             port: 0,
+            bus_port: 0,
+            protocol,
             password: password.map(str::to_owned),
             child: None,
         };
         // Another process may take the port before Redis binds it; then another port is tried.
         until("a Redis starts", || {
-            server.port = free_port();
+            (server.port, server.bus_port) = (free_port(), free_port());
             server.launch().then_some(())
         });
         Some(server)
@@ -58,7 +92,18 @@ impl RedisServer {
     /// Its URL, for the gateway's configuration.
     pub(crate) fn url(&self) -> String {
         let password = self.password.as_ref().map(|password| format!(":{password}@"));
-        format!("redis://{}{}/", password.unwrap_or_default(), self.address())
+        let scheme = if self.protocol == Protocol::Tls { "rediss" } else { "redis" };
+        format!("{scheme}://{}{}/", password.unwrap_or_default(), self.address())
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// Its port, and that for other nodes of a Cluster.
+    pub(crate) fn ports(&self) -> (u16, u16) {
+        (self.port, self.bus_port)
     }
 
     /// Its address and port, which is how logs name it.
@@ -76,14 +121,14 @@ impl RedisServer {
         self.try_connection().unwrap()
     }
 
-    /// Ends it; its data is lost.
+    /// Ends it by SIGKILL: without options that say otherwise, its data is lost.
     pub(crate) fn stop(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    /// Starts it again on the same port, with no data.
+    /// Starts it again on the same port, with the data that its options have it keep.
     pub(crate) fn start_again(&mut self) {
         assert!(self.child.is_none(), "it runs");
         until("Redis starts again", || self.launch().then_some(()));
@@ -103,7 +148,13 @@ impl RedisServer {
     fn launch(&mut self) -> bool {
         let mut command = Command::new(&self.program);
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-        command.args(["--daemonize", "no", "--port", &self.port.to_string()]);
+        let (port, bus_port) = (self.port.to_string(), self.bus_port.to_string());
+        command.args(["--daemonize", "no"]);
+        match self.protocol {
+            Protocol::Plain => command.args(["--port", &port]),
+            Protocol::Clustered => command.args(["--port", &port, "--cluster-port", &bus_port]),
+            Protocol::Tls => command.args(["--port", "0", "--tls-port", &port]),
+        };
         command.arg("--unixsocket").arg(self.socket()).arg("--dir").arg(self.folder.path());
         command.args(&self.arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -146,6 +197,98 @@ impl Drop for RedisServer {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+/// What a Redis speaks at its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Plain,
+    Clustered,
+    Tls,
+}
+
+/// A Sentinel that watches one master, and needs no other to agree.
+#[derive(Debug)]
+pub(crate) struct RedisSentinel {
+    _folder: TempDir,
+    child: Child,
+    port: u16,
+}
+
+impl RedisSentinel {
+    /// Starts one that calls the master `main`, and waits until it knows its replicas.
+    pub(crate) fn start(master: &RedisServer, replicas: usize) -> Self {
+        until("a Sentinel starts", || {
+            let mut sentinel = Self::launch(master);
+            let answers = until("the Sentinel answers or ends", || {
+                if sentinel.replicas().is_ok() {
+                    return Some(true);
+                }
+                sentinel.child.try_wait().unwrap().map(|_| false)
+            });
+            answers.then_some(sentinel)
+        })
+        .knowing(replicas)
+    }
+
+    fn launch(master: &RedisServer) -> Self {
+        let (folder, port) = (TempDir::new().unwrap(), free_port());
+        let file = folder.path().join("sentinel.conf");
+        // It writes what it finds into this file.
+        let text = format!(
+            "bind 127.0.0.1\nport {port}\ndir {}\nsentinel monitor main 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds main 3000\nsentinel failover-timeout main 10000\n",
+            folder.path().display(),
+            master.port,
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new(&master.program);
+        command.arg(&file).arg("--sentinel");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self { _folder: folder, child: command.spawn().unwrap(), port }
+    }
+
+    fn knowing(self, replicas: usize) -> Self {
+        until("the Sentinel knows the replicas", || {
+            (self.replicas() == Ok(replicas)).then_some(())
+        });
+        self
+    }
+
+    /// The number of replicas that work.
+    fn replicas(&self) -> redis::RedisResult<usize> {
+        let mut connection = self.connection()?;
+        let found: Vec<std::collections::HashMap<String, String>> =
+            redis::cmd("SENTINEL").arg(&["REPLICAS", "main"]).query(&mut connection)?;
+        let works = |own: &&std::collections::HashMap<String, String>| {
+            own.get("flags").is_some_and(|flags| flags == "slave")
+                && own.get("master-link-status").is_some_and(|status| status == "ok")
+        };
+        Ok(found.iter().filter(works).count())
+    }
+
+    /// Has a replica take over from the master.
+    pub(crate) fn fail_over(&self) {
+        let mut connection = self.connection().unwrap();
+        redis::cmd("SENTINEL").arg(&["FAILOVER", "main"]).exec(&mut connection).unwrap();
+    }
+
+    /// Its URL.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    fn connection(&self) -> redis::RedisResult<redis::Connection> {
+        redis::Client::open(self.url())?.get_connection()
+    }
+}
+
+impl Drop for RedisSentinel {
+    fn drop(&mut self) {
+        // It may have ended already, which is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -13,9 +13,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::error::FetchError;
-use super::trust::Trust;
 use super::url::Server;
 use crate::control::tasks::Tasks;
+use crate::control::trust::Trust;
 
 /// Takes requests for one connection.
 pub(super) type Sender = SendRequest<Full<Bytes>>;

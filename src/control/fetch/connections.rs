@@ -13,9 +13,9 @@ use tokio::time::{Instant, timeout};
 
 use super::connect::{Sender, connect};
 use super::error::FetchError;
-use super::trust::Trust;
 use super::url::Server;
 use crate::control::tasks::Tasks;
+use crate::control::trust::Trust;
 
 /// Connections to one server, of one run of the control thread. As many are made as there are requests
 /// at once.

@@ -12,9 +12,9 @@ use tokio::time::timeout;
 
 use super::connections::{Reply, ServerConnections};
 use super::error::FetchError;
-use super::trust::Trust;
 use super::url::HttpUrl;
 use crate::control::tasks::Tasks;
+use crate::control::trust::Trust;
 
 /// How a server is asked.
 #[derive(Clone, Debug)]

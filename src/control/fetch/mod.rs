@@ -8,7 +8,6 @@
 //! | file | what it is |
 //! |---|---|
 //! | `url` | where the server is |
-//! | `trust` | whose certificates are taken |
 //! | `connect` | a connection, with TLS where the URL asks for it |
 //! | `connections` | the connections to one server, and the way of a request |
 //! | `fetcher` | requests for one URL |
@@ -22,12 +21,11 @@ mod fetcher;
 pub(super) mod scripted_server;
 #[cfg(test)]
 mod tests;
-mod trust;
 mod url;
 
+pub(super) use super::trust::Trust;
 pub(super) use connections::{Reply, ServerConnections};
 pub(super) use error::FetchError;
 pub(super) use fetcher::{AGENT, FetchSettings, Fetcher};
-pub use trust::{Trust, TrustError};
 pub(super) use url::Server;
 pub use url::{HttpUrl, HttpUrlError};

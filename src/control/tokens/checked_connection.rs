@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use redis::RedisError;
 use redis::aio::MultiplexedConnection;
-use tokio::task::yield_now;
+use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, timeout_at};
 
 use super::commands;
@@ -24,9 +24,22 @@ use super::settings::RedisSettings;
 pub(super) struct CheckedConnection {
     number: u64,
     redis: MultiplexedConnection,
+    /// Kept for its end.
+    _driver: Arc<Driver>,
     answer_within: Duration,
     progress: Arc<Mutex<Progress>>,
     reports: WeakReports,
+}
+
+/// The task that reads and writes for a connection. It ends with this, also where Redis does not answer what was
+/// asked before.
+#[derive(Debug)]
+pub(super) struct Driver(pub(super) AbortHandle);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Why a request has no answer.
@@ -52,13 +65,14 @@ impl CheckedConnection {
     /// requests that are given up.
     pub(super) async fn check(
         number: u64,
-        redis: MultiplexedConnection,
+        (redis, driver): (MultiplexedConnection, Driver),
         settings: &RedisSettings,
         reports: WeakReports,
     ) -> Result<Self, AskError> {
         let progress = Arc::new(Mutex::new(Progress::new(now())));
+        let answer_within = settings.lookup();
         let connection =
-            Self { number, redis, answer_within: settings.lookup(), progress, reports };
+            Self { number, redis, _driver: Arc::new(driver), answer_within, progress, reports };
         connection.recheck(settings).await?;
         if settings.one_time {
             connection.take(&settings.token_prefix, commands::NO_TOKEN).await?;

@@ -16,7 +16,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::checked_connection::{AskError, CheckedConnection};
+use super::checked_connection::{AskError, CheckedConnection, Driver};
 use super::outages::{Line, OutageLog};
 use super::reports::{Report, ReportReader, Reports, WeakReports, reports};
 use super::settings::RedisSettings;
@@ -135,14 +135,19 @@ impl Connector {
         CheckedConnection::check(number, redis, &self.settings, reports).await
     }
 
-    async fn open(&self) -> Result<MultiplexedConnection, AskError> {
+    async fn open(&self) -> Result<(MultiplexedConnection, Driver), AskError> {
         // The only deadlines are the one below, and those of requests and of look-ups.
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let client = self.settings.url.client();
-        let opened = client.get_multiplexed_async_connection_with_config(&config);
+        let url = &self.settings.url;
+        let opened = async {
+            let stream = url.connect().await?;
+            MultiplexedConnection::new_with_config(url.settings(), stream, config).await
+        };
         let within = self.settings.lookup();
-        Ok(timeout(within, opened).await.map_err(|_| AskError::Late(within))??)
+        let opened = timeout(within, opened).await.map_err(|_| AskError::Late(within))?;
+        let (connection, driver) = opened?;
+        Ok((connection, Driver(tokio::spawn(driver).abort_handle())))
     }
 
     /// Waits until a connection is lost, and returns the reason if there is one. `None` when all

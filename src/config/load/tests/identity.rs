@@ -28,8 +28,7 @@ fn room(keys: &str) -> String {
 fn identities_are_held_to_their_rules() {
     let name = "must be 1 to 64 bytes of text that can be seen, without white space around it";
     let text = "must be text of 1 to 256 bytes without control characters";
-    let url = "must be redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or unix:///PATH";
-    let tls = "must not be rediss://: connections to Redis are made without TLS";
+    let url = "must be redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or unix:///PATH";
     refused(&[
         ("[[identity]]\nkind = \"tokens\"", &format!("identity[0].name: is required, and {name}")),
         (
@@ -59,7 +58,6 @@ fn identities_are_held_to_their_rules() {
             &tokens("a", &[("\"a\"", "\"b\""), ("\"a\"", "\"c\"")]),
             "identity[0].tokens[1].name = \"a\": must not be the name of two tokens",
         ),
-        (&redis("a", "url = \"rediss://h\""), &format!("identity[0].url = \"rediss://h\": {tls}")),
         (&redis("a", "url = \"host:6379\""), &format!("identity[0].url = \"host:6379\": {url}")),
         (
             &(redis("a", "lookup_ms = 5000") + &room("identity = [\"a\"]")),

@@ -8,6 +8,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
+#[cfg(feature = "http-backends")]
 use crate::upstream::ServerTls;
 
 /// The authorities that certificates of a server must come from.
@@ -34,7 +35,8 @@ pub enum TrustError {
 
 impl Trust {
     /// Trusts a server of an upstream as its settings say.
-    pub(in crate::control) fn of_upstream(tls: ServerTls) -> Self {
+    #[cfg(feature = "http-backends")]
+    pub(super) fn of_upstream(tls: ServerTls) -> Self {
         Self { config: tls.config, name: Some(tls.name) }
     }
 
@@ -60,6 +62,13 @@ impl Trust {
         // Some of them may be of a kind that rustls does not know; the others count.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() { Err(TrustError::NoSystem) } else { Self::new(roots) }
+    }
+
+    /// The same for a server that does not speak HTTP.
+    #[cfg(feature = "redis")]
+    pub(super) fn without_http(mut self) -> Self {
+        Arc::make_mut(&mut self.config).alpn_protocols.clear();
+        self
     }
 
     fn new(roots: RootCertStore) -> Result<Self, TrustError> {

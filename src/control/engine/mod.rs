@@ -1,0 +1,13 @@
+//! Brokers of channels that several gateways share: each adapter carries out the commands of
+//! [`remote`](crate::channels::remote), and says what it hears.
+//!
+//! An adapter runs until its commands are closed. It never ends by itself: it connects again, with a pause of
+//! 50 ms to 2 s between attempts, and sends `Up` and `Down`. What it says goes into a channel of a fixed
+//! capacity; while that is full, it reads no more of its sockets.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `redis` | Redis: one server, Sentinel, or Cluster |
+
+#[cfg(feature = "redis")]
+pub mod redis;

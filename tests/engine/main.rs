@@ -1,0 +1,32 @@
+//! Channels that several gateways share, with real brokers.
+//!
+//! Every test starts brokers of its own on free ports and ends them. No test waits for a fixed time: what is to
+//! happen is awaited with a timeout that only a fault reaches.
+//!
+//! | module | what it tests |
+//! |---|---|
+//! | `redis_commands` | each command and each event, with one Redis |
+//! | `redis_figures` | nothing: it measures |
+//! | `redis_history` | what is read, against the history in the process |
+//! | `redis_outages` | a Redis that ends, hangs, or loses a connection |
+//! | `redis_servers` | Redis with TLS, Sentinel and Cluster |
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
+
+mod broker;
+#[path = "../support/certificates.rs"]
+mod certificates;
+mod proxy;
+#[path = "../support/redis_server.rs"]
+mod redis_server;
+#[path = "../support/skip.rs"]
+mod skip;
+#[path = "../gateway/wait.rs"]
+#[allow(dead_code, reason = "shared with others")]
+mod wait;
+
+mod redis_commands;
+mod redis_figures;
+mod redis_history;
+mod redis_outages;
+mod redis_servers;
