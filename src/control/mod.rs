@@ -34,7 +34,7 @@ mod breaker;
 pub mod callback;
 #[cfg(any(feature = "admin", feature = "http-backends"))]
 mod connection_id;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "nats", feature = "redis"))]
 pub mod engine;
 #[cfg(feature = "http-backends")]
 pub mod events;

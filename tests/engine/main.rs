@@ -5,6 +5,9 @@
 //!
 //! | module | what it tests |
 //! |---|---|
+//! | `nats_commands` | each command and each event, with one NATS |
+//! | `nats_history` | what is read, against a model |
+//! | `nats_outages` | a NATS that ends, hangs, or is too old |
 //! | `redis_commands` | each command and each event, with one Redis |
 //! | `redis_figures` | nothing: it measures |
 //! | `redis_history` | what is read, against the history in the process |
@@ -13,9 +16,12 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
 
+#[allow(dead_code, reason = "the tests of each broker use a part")]
 mod broker;
 #[path = "../support/certificates.rs"]
 mod certificates;
+#[path = "../support/nats_server.rs"]
+mod nats_server;
 mod proxy;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
@@ -25,6 +31,9 @@ mod skip;
 #[allow(dead_code, reason = "shared with others")]
 mod wait;
 
+mod nats_commands;
+mod nats_history;
+mod nats_outages;
 mod redis_commands;
 mod redis_figures;
 mod redis_history;

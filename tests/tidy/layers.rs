@@ -153,7 +153,11 @@ pub(crate) const DENIED_CRATES: &[(&[&str], &[&str], &str)] = &[
         &["src/client/waiting.rs", "src/os", "src/reactor/mio_poller.rs"],
         "what knows the operating system",
     ),
-    (&["tokio::", "redis::", "async", "await"], &["src/control"], "what waits for others"),
+    (
+        &["tokio::", "async_nats::", "redis::", "async", "await"],
+        &["src/control"],
+        "what waits for others",
+    ),
 ];
 
 /// The methods of `transport::Transport`.

@@ -8,6 +8,9 @@
 //! | module | what it is |
 //! |---|---|
 //! | `redis` | Redis: one server, Sentinel, or Cluster |
+//! | `nats` | NATS: JetStream for what is kept, core NATS for all else |
 
+#[cfg(feature = "nats")]
+pub mod nats;
 #[cfg(feature = "redis")]
 pub mod redis;

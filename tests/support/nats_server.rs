@@ -1,0 +1,151 @@
+//! A real NATS for one test: started on free ports, and always ended.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::skip::skip_without;
+use crate::wait::until;
+
+/// A NATS on 127.0.0.1, with JetStream in files unless the configuration has it otherwise.
+#[derive(Debug)]
+pub(crate) struct NatsServer {
+    program: PathBuf,
+    /// What the configuration has beside the address and the folder.
+    options: String,
+    folder: TempDir,
+    port: u16,
+    /// `None` while it is stopped.
+    child: Option<Child>,
+}
+
+/// JetStream in a folder of the test's, which stands for `FOLDER`.
+pub(crate) const JETSTREAM: &str = "jetstream { store_dir: \"FOLDER/streams\" }\n";
+
+impl NatsServer {
+    /// Starts one and waits until it answers; `None`, with a note, where NATS is not installed.
+    pub(crate) fn start() -> Option<Self> {
+        Self::start_with(JETSTREAM)
+    }
+
+    /// The same, with these options.
+    pub(crate) fn start_with(options: &str) -> Option<Self> {
+        Self::start_program("nats-server", options)
+    }
+
+    /// Starts the one of Debian 12, which is too old for streams.
+    pub(crate) fn start_old(options: &str) -> Option<Self> {
+        Self::start_program("nats-server-2.9", options)
+    }
+
+    fn start_program(name: &str, options: &str) -> Option<Self> {
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers").join(name);
+        if !program.exists() {
+            skip_without(&format!("{name}, which scripts/install-servers installs"));
+            return None;
+        }
+        let folder = TempDir::new().unwrap();
+        let mut server =
+            Self { program, options: options.to_owned(), folder, port: 0, child: None };
+        // Another process may take the port before NATS binds it; then another port is tried.
+        until("a NATS starts", || {
+            server.port = free_port();
+            server.launch().then_some(())
+        });
+        Some(server)
+    }
+
+    /// Its URL.
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Kills it; its files stay.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Starts it again on the same port.
+    pub(crate) fn start_again(&mut self) {
+        assert!(self.child.is_none(), "it runs");
+        until("NATS starts again", || self.launch().then_some(()));
+    }
+
+    /// Stops the process with SIGSTOP, while the kernel still accepts connections and bytes for it.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Continues it after [`NatsServer::pause`].
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Has it send its clients away, and end.
+    pub(crate) fn lame_duck(&self) {
+        self.signal(Signal::USR2);
+    }
+
+    /// Starts the process and waits until it answers or ends; returns whether it answers.
+    fn launch(&mut self) -> bool {
+        let folder = self.folder.path().display().to_string();
+        // By its name it is known from another process on its port.
+        let name = folder.replace('/', "-");
+        let options = self.options.replace("FOLDER", &folder);
+        let file = self.folder.path().join("nats.conf");
+        let port = self.port;
+        let text = format!("server_name: \"{name}\"\nlisten: \"127.0.0.1:{port}\"\n{options}");
+        fs::write(&file, text).unwrap();
+        let log = fs::File::create(self.folder.path().join("log")).unwrap();
+        let mut command = Command::new(&self.program);
+        command.arg("-c").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.child = Some(command.spawn().unwrap());
+        let answers = until("NATS answers or ends", || {
+            if greeting(port).is_some_and(|greeting| greeting.contains(&name)) {
+                return Some(true);
+            }
+            let child = self.child.as_mut().unwrap();
+            child.try_wait().unwrap().map(|_| false)
+        });
+        if !answers {
+            self.child = None;
+        }
+        answers
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It may have ended already, which is fine.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// What a NATS on this port says first.
+fn greeting(port: u16) -> Option<String> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).ok()?;
+    line.starts_with("INFO ").then_some(line)
+}
+
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    listener.unwrap().local_addr().unwrap().port()
+}
