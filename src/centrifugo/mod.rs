@@ -27,6 +27,7 @@ mod decode;
 mod encode;
 mod encoder;
 mod format;
+mod presence;
 mod protobuf;
 mod proxy_call;
 mod proxy_reply;
@@ -46,6 +47,7 @@ pub use command::{
 pub use decode::{BadFrame, COMMANDS_MAX, commands, is_json, without_newlines};
 pub use encoder::Encoder;
 pub use format::{Encoded, Format, JSON_SUBPROTOCOL, PROTOBUF_SUBPROTOCOL};
+pub use presence::parse_presence;
 pub use protobuf::protobuf_commands;
 pub use proxy_call::{ProxyCall, ProxyQuestion};
 pub use proxy_reply::{

@@ -116,6 +116,8 @@ pub enum EngineEvent<C> {
     Page(C, Result<Read, EngineError>),
     /// A history is forgotten, or is not.
     Removed(C, Result<(), EngineError>),
+    /// Who is in a channel, where [`Engine`]s know that.
+    Present(C, Result<Vec<ClientInfo>, EngineError>),
     /// What was published in this channel cannot be had without a hole: members that know their position have
     /// to go and come again.
     Lost(Arc<str>),

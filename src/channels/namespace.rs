@@ -152,6 +152,11 @@ impl Namespaces {
         Self { by_name }
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Namespace>> {
+        self.by_name.values()
+    }
+
     /// The namespace with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<Namespace>> {

@@ -20,6 +20,17 @@ impl ClientId {
         Self(random)
     }
 
+    /// The identifier with this text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b'-').collect();
+        let digits = str::from_utf8(&digits).ok().filter(|digits| digits.len() == 32)?;
+        // Which takes a sign before the digits.
+        let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u128::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
+        Some(Self(number.to_be_bytes())).filter(|own| own.to_string() == text)
+    }
+
     /// Its bytes, for [`ClientId::new`].
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 16] {

@@ -1,30 +1,218 @@
 //! The engine of channels that several gateways share, from the first configuration on.
 
 use std::error::Error;
+#[cfg(any(feature = "nats", feature = "redis"))]
+use std::sync::Arc;
+
+#[cfg(any(feature = "nats", feature = "redis"))]
+use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::lookups::Lookups;
+#[cfg(any(feature = "nats", feature = "redis"))]
+use crate::channels::remote::FollowerLimits;
+#[cfg(feature = "redis")]
+use crate::config::RedisDeployment;
 use crate::config::ResolvedConfig;
+#[cfg(any(feature = "nats", feature = "redis"))]
+use crate::config::{EngineKind, EngineOptions};
+#[cfg(feature = "admin")]
+use crate::control::admin::Gateway;
+#[cfg(all(feature = "admin", any(feature = "nats", feature = "redis")))]
+use crate::control::api::GatewayAnswerer;
+#[cfg(any(feature = "nats", feature = "redis"))]
+use crate::control::engine::SharedEngine;
+#[cfg(feature = "nats")]
+use crate::control::engine::nats::{
+    NatsEngineSettings, NatsLogin, NatsStorage, NatsUrl, SubjectPrefix,
+};
+#[cfg(feature = "redis")]
+use crate::control::engine::redis::{RedisEngineSettings, RedisKind};
+#[cfg(feature = "admin")]
+use crate::control::node_calls::AskNodes;
+#[cfg(feature = "redis")]
+use crate::control::{RedisUrl, Trust};
 use crate::services::SharedEngineLink;
 
 /// The engine, if it is not in the process.
 #[derive(Clone, Default)]
 pub(super) struct Engine {
+    #[cfg(any(feature = "nats", feature = "redis"))]
+    own: Option<Arc<SharedEngine>>,
     link: Option<SharedEngineLink>,
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
 
 impl Engine {
-    /// That of the next configuration, which is the same: another one needs a restart.
-    ///
-    /// # Errors
-    /// Those of starting the control thread, and of what the configuration names.
-    pub(super) fn next(&self, _: &ResolvedConfig, _: &mut Lookups) -> Result<Self, Failure> {
-        Ok(self.clone())
-    }
-
     /// The way to it.
     pub(super) fn link(&self) -> Option<&SharedEngineLink> {
         self.link.as_ref()
     }
+}
+
+#[cfg(any(feature = "nats", feature = "redis"))]
+impl Engine {
+    /// That of the next configuration, which is the same from the first on: another one needs a restart.
+    ///
+    /// # Errors
+    /// Those of starting the control thread, and of what the configuration names.
+    pub(super) fn next(
+        &self,
+        settings: &ResolvedConfig,
+        lookups: &mut Lookups,
+    ) -> Result<Self, Failure> {
+        if self.own.is_some() {
+            return Ok(self.clone());
+        }
+        let options = &settings.engine;
+        let limits = FollowerLimits {
+            pending_max: options.waiting_max,
+            channels_max: settings.channels.channels_max,
+        };
+        let mut node = [0; 8];
+        SystemRandom::new().fill(&mut node).map_err(|_| "the kernel gives no random number")?;
+        let node = u64::from_ne_bytes(node);
+        let own = match options.kind {
+            EngineKind::Memory => return Ok(Self::default()),
+            #[cfg(feature = "redis")]
+            EngineKind::Redis => {
+                lookups.control()?.redis_engine(redis_settings(options, node)?, limits)
+            }
+            #[cfg(feature = "nats")]
+            EngineKind::Nats => {
+                lookups.control()?.nats_engine(nats_settings(settings, node)?, limits)
+            }
+            #[cfg(not(feature = "redis"))]
+            EngineKind::Redis => return Err(NOT_BUILT.into()),
+            #[cfg(not(feature = "nats"))]
+            EngineKind::Nats => return Err(NOT_BUILT.into()),
+        };
+        let link = Some(Arc::clone(&own) as _);
+        Ok(Self { own: Some(own), link })
+    }
+
+    /// This process ends, and says so to those that share it.
+    pub(super) fn finish(&self) {
+        if let Some(own) = &self.own {
+            own.finish();
+        }
+    }
+
+    /// Whether it can be reached, or is in the process.
+    #[cfg(feature = "admin")]
+    pub(super) fn is_available(&self) -> bool {
+        self.own.as_ref().is_none_or(|own| own.is_available())
+    }
+
+    /// The gateways that share it.
+    #[cfg(feature = "admin")]
+    pub(super) fn nodes(&self) -> Option<Arc<dyn AskNodes>> {
+        self.own.clone().map(|own| own as _)
+    }
+
+    /// From now on this gateway answers the others.
+    #[cfg(feature = "admin")]
+    pub(super) fn answer_nodes(&self, gateway: Arc<dyn Gateway>) {
+        if let Some(own) = &self.own {
+            own.set_answerer(Arc::new(GatewayAnswerer::new(gateway)));
+        }
+    }
+}
+
+#[cfg(not(any(feature = "nats", feature = "redis")))]
+impl Engine {
+    #[expect(clippy::unnecessary_wraps, reason = "other builds have engines elsewhere")]
+    pub(super) fn next(&self, _: &ResolvedConfig, _: &mut Lookups) -> Result<Self, Failure> {
+        Ok(self.clone())
+    }
+
+    #[expect(clippy::unused_self, reason = "other builds have engines elsewhere")]
+    pub(super) fn finish(&self) {}
+
+    #[cfg(feature = "admin")]
+    #[expect(clippy::unused_self, reason = "other builds have engines elsewhere")]
+    pub(super) fn is_available(&self) -> bool {
+        true
+    }
+
+    #[cfg(feature = "admin")]
+    #[expect(clippy::unused_self, reason = "other builds have engines elsewhere")]
+    pub(super) fn nodes(&self) -> Option<std::sync::Arc<dyn AskNodes>> {
+        None
+    }
+
+    #[cfg(feature = "admin")]
+    #[expect(clippy::unused_self, reason = "other builds have engines elsewhere")]
+    pub(super) fn answer_nodes(&self, _: std::sync::Arc<dyn Gateway>) {}
+}
+
+#[cfg(all(
+    any(feature = "nats", feature = "redis"),
+    not(all(feature = "nats", feature = "redis"))
+))]
+const NOT_BUILT: &str = "engine.kind: this program was built without it";
+
+#[cfg(feature = "redis")]
+fn redis_settings(options: &EngineOptions, node: u64) -> Result<RedisEngineSettings, Failure> {
+    let password = options.password.as_ref().map(|own| own.expose().to_owned());
+    let trust = match &options.tls_ca {
+        Some(file) => Some(Trust::from_pem(&std::fs::read(file.path())?)?),
+        None => None,
+    };
+    let mut urls = Vec::new();
+    for text in &options.urls {
+        let url = RedisUrl::parse(text).map_err(|error| format!("engine.urls: {text} {error}"))?;
+        let url = url.with_login(options.user.as_deref(), password.as_deref());
+        urls.push(match &trust {
+            Some(trust) => url.with_trust(trust.clone()),
+            None => url,
+        });
+    }
+    let kind = match options.deployment {
+        RedisDeployment::Single => RedisKind::Single,
+        RedisDeployment::Cluster => RedisKind::Cluster,
+        RedisDeployment::Sentinel => {
+            RedisKind::Sentinel { master: options.sentinel_master.as_str().into(), login: None }
+        }
+    };
+    let request = std::time::Duration::from_millis(options.request_ms);
+    let prefix = options.prefix.as_str().into();
+    Ok(RedisEngineSettings { urls, kind, prefix, node, connect: request, request })
+}
+
+#[cfg(feature = "nats")]
+fn nats_settings(settings: &ResolvedConfig, node: u64) -> Result<NatsEngineSettings, Failure> {
+    use crate::channels::remote::Retention;
+    use crate::config::NatsStorage as Storage;
+    use crate::server::channel_namespaces;
+
+    let options = &settings.engine;
+    let urls = options
+        .urls
+        .iter()
+        .map(|text| NatsUrl::parse(text).map_err(|error| format!("engine.urls: {text} {error}")));
+    let password = options.password.as_ref().map(|own| own.expose().to_owned());
+    let login = match (&options.credentials, &options.user, password) {
+        (Some(file), _, _) => NatsLogin::CredentialsFile(file.path().to_owned()),
+        (None, Some(user), Some(password)) => NatsLogin::Password { user: user.clone(), password },
+        (None, None, Some(token)) => NatsLogin::Token(token),
+        (None, _, None) => NatsLogin::None,
+    };
+    let namespaces = channel_namespaces(settings);
+    let namespaces = namespaces.iter();
+    let namespaces = namespaces.filter_map(|own| Some((own.name.clone(), Retention::of(own)?)));
+    Ok(NatsEngineSettings {
+        login,
+        ca_file: options.tls_ca.as_ref().map(|file| file.path().to_owned()),
+        prefix: SubjectPrefix::parse(&options.prefix)?,
+        replicas: u8::try_from(options.replicas)?,
+        storage: match options.storage {
+            Storage::File => NatsStorage::File,
+            Storage::Memory => NatsStorage::Memory,
+        },
+        partitions: u16::try_from(options.partitions)?,
+        request_timeout: std::time::Duration::from_millis(options.request_ms),
+        namespaces: namespaces.collect(),
+        ..NatsEngineSettings::new(urls.collect::<Result<_, _>>()?, node)
+    })
 }

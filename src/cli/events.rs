@@ -146,6 +146,11 @@ impl EventRoutes {
     pub(super) fn for_channels(&self) -> server::ForChannels<'_> {
         (self.proxies.by_name(), self.engine.link())
     }
+
+    /// The engine of channels.
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
 }
 
 /// How the backend of a route is told of events, if it is.

@@ -7,10 +7,11 @@ use super::reload::Reloader;
 use super::report::log_drain;
 use crate::admission::AddressUse;
 use crate::certificates::CertificateView;
-use crate::config::{AdminOptions, ApiOptions, KeyChange, NEEDS_CERTIFICATE};
+use crate::config::{AdminOptions, ApiOptions, KeyChange, NEEDS_CERTIFICATE, NEEDS_ENGINE};
 use crate::control::admin::{
     DrainOrder, DrainStatus, Gateway, Readiness, ReloadReport, VersionInfo,
 };
+use crate::control::node_calls::AskNodes;
 use crate::effects::{EventClient, Peer};
 use crate::inspect::Query;
 use crate::logging::{AccessLog, Log};
@@ -87,6 +88,10 @@ impl Gateway for Operated {
         self.server.query(loop_index, query)
     }
 
+    fn nodes(&self) -> Option<Arc<dyn AskNodes>> {
+        self.reloader.running().events.engine().nodes()
+    }
+
     fn event_client(&self, peer: Peer) -> Option<EventClient> {
         self.reloader.running().events.client(peer)
     }
@@ -142,6 +147,12 @@ impl Gateway for Operated {
                 readiness.reasons.push("away");
             }
             readiness.away.push(NEEDS_CERTIFICATE.to_owned());
+        }
+        if !running.events.engine().is_available() {
+            if needed.iter().any(|name| name == NEEDS_ENGINE) {
+                readiness.reasons.push("away");
+            }
+            readiness.away.push(NEEDS_ENGINE.to_owned());
         }
         readiness.reasons.dedup();
         readiness.away.sort_unstable();

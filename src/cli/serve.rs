@@ -123,7 +123,10 @@ fn run(
     log_all_metrics(&server, &reloader, logs);
     // With one loop failed the process ends, rather than go on with a part of the traffic.
     let ended = server.join_ended();
-    reloader.running().events.finish();
+    let running = reloader.running();
+    running.events.finish();
+    running.events.engine().finish();
+    drop(running);
     ended?;
     Ok(ExitCode::SUCCESS)
 }
@@ -150,6 +153,8 @@ fn start_admin(
     thread: &AdminThread,
 ) -> Result<Option<Admin>, Box<dyn Error>> {
     let operated = Operated::new(server, reloader, logs);
+    let answering = Arc::new(Operated::new(server, reloader, logs));
+    reloader.running().events.engine().answer_nodes(answering);
     let inherited = sockets.map(|socket| InheritedSocket { socket, replaces });
     Admin::start(operated, inherited, &thread.downgrade()).map(Some)
 }

@@ -40,7 +40,7 @@ keys! {
             rule: TOKEN,
             reload: false,
         }
-        /// The identities without whose servers the gateway says that it is not ready. By default such
+        /// The identities, and `engine`, without whose servers the gateway says that it is not ready. By default such
         /// a server counts for nothing: where all gateways share it, all would be taken out at once.
         pub ready_needs: Vec<String> {
             default: Vec::new(),

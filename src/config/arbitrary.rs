@@ -115,6 +115,7 @@ fn agree_on_engine(engine: &mut EngineOptions) {
         EngineKind::Redis => (true, false),
         EngineKind::Nats => (false, true),
     };
+    engine.prefix = "edge".to_owned();
     engine.urls = vec![if is_redis { "redis://a:1" } else { "nats://a:1" }.to_owned()];
     if !is_redis {
         engine.deployment = none.deployment;

@@ -118,6 +118,9 @@ keys! {
     }
 }
 
+/// The word of `admin.ready_needs` for the engine.
+pub const NEEDS_ENGINE: &str = "engine";
+
 /// Where the order of publications is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineKind {

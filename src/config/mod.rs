@@ -78,7 +78,7 @@ pub use api::ApiOptions;
 pub use changes::{Changes, KeyChange};
 pub use channel_proxies::{ProxyOptions, RpcOptions};
 pub use channels::{ChannelsOptions, NamespaceOptions};
-pub use engine::{EngineKind, EngineOptions, NatsStorage, RedisDeployment};
+pub use engine::{EngineKind, EngineOptions, NEEDS_ENGINE, NatsStorage, RedisDeployment};
 pub use error::ConfigError;
 pub use file_path::FilePath;
 pub use hosts::Hosts;

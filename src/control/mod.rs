@@ -46,6 +46,8 @@ mod http_listener;
 #[cfg(feature = "http-backends")]
 pub mod key_sets;
 mod names;
+#[cfg(any(feature = "admin", feature = "nats", feature = "redis"))]
+pub mod node_calls;
 pub mod panics;
 #[cfg(feature = "http-backends")]
 pub mod proxies;

@@ -59,6 +59,19 @@ impl RedisUrl {
         Self { trust: Some(trust.without_http()), ..self }
     }
 
+    /// The same, as this user, or the default one with this password.
+    #[must_use]
+    pub fn with_login(self, user: Option<&str>, password: Option<&str>) -> Self {
+        let mut settings = self.info.redis_settings().clone();
+        if let Some(user) = user {
+            settings = settings.set_username(user);
+        }
+        if let Some(password) = password {
+            settings = settings.set_password(password);
+        }
+        Self { info: self.info.set_redis_settings(settings), ..self }
+    }
+
     /// The same for another server.
     pub(super) fn at(&self, host: &str, port: u16, login: &RedisLogin) -> Self {
         let mut settings = RedisConnectionInfo::default().set_db(login.database);

@@ -20,6 +20,12 @@ use super::acme::AcmeRenewal;
 use super::admin::AdminListener;
 #[cfg(feature = "admin")]
 use super::api::ApiListener;
+#[cfg(feature = "nats")]
+use super::engine::nats::{NatsEngineSettings, run_nats};
+#[cfg(feature = "redis")]
+use super::engine::redis::{RedisEngineSettings, run_redis};
+#[cfg(any(feature = "nats", feature = "redis"))]
+use super::engine::{RunBroker, SharedEngine};
 use super::health::HealthChecks;
 use super::names::{NameLookups, SystemResolver};
 use super::panics;
@@ -32,6 +38,8 @@ use super::{
 };
 #[cfg(feature = "redis")]
 use super::{RedisSettings, RedisTokens};
+#[cfg(any(feature = "nats", feature = "redis"))]
+use crate::channels::remote::FollowerLimits;
 use crate::metrics::ControlCounters;
 #[cfg(feature = "http-backends")]
 use crate::services::identity::JwtJudge;
@@ -89,6 +97,44 @@ impl ControlThread {
         let (tokens, job) = RedisTokens::new(settings, Arc::clone(&self.shared.counters));
         self.shared.add(&job);
         tokens
+    }
+
+    /// Begins to share channels with other gateways by Redis. It need not be reachable yet.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn redis_engine(
+        &self,
+        settings: RedisEngineSettings,
+        limits: FollowerLimits,
+    ) -> Arc<SharedEngine> {
+        let node = settings.node;
+        let run: RunBroker = Box::new(move |commands, events| {
+            Box::pin(run_redis(settings.clone(), commands, events))
+        });
+        self.engine(limits, node, run)
+    }
+
+    /// Begins to share channels with other gateways by NATS. It need not be reachable yet.
+    #[cfg(feature = "nats")]
+    #[must_use]
+    pub fn nats_engine(
+        &self,
+        settings: NatsEngineSettings,
+        limits: FollowerLimits,
+    ) -> Arc<SharedEngine> {
+        let node = settings.node;
+        let run: RunBroker = Box::new(move |commands, events| {
+            Box::pin(run_nats(settings.clone(), commands, events))
+        });
+        self.engine(limits, node, run)
+    }
+
+    #[cfg(any(feature = "nats", feature = "redis"))]
+    fn engine(&self, limits: FollowerLimits, node: u64, run: RunBroker) -> Arc<SharedEngine> {
+        let counters = Arc::clone(&self.shared.counters);
+        let engine = SharedEngine::new(limits, node, run, counters);
+        self.shared.add(engine.job());
+        Arc::new(engine)
     }
 
     /// Begins to ask a backend who clients are. It need not be reachable yet.

@@ -10,9 +10,11 @@ use crate::channels::remote::{EngineQuestion, Port, PortEvent};
 /// Asks a shared engine, without blocking the loop that asks. One instance serves all loops.
 pub trait EngineLink: Send + Sync {
     /// An instance of a service asks from now on. What it is answered, and what is published in its channels,
-    /// comes to `answer_to` as [`EngineDelivery`]. What was attached before at the same place is forgotten with
-    /// its last question.
+    /// comes to `answer_to` as [`EngineDelivery`], until [`EngineLink::detach`].
     fn attach(&self, answer_to: ServiceSender) -> Port;
+
+    /// An instance asks no more, and hears nothing.
+    fn detach(&self, port: Port);
 
     /// Asks.
     fn ask(&self, question: EngineQuestion);

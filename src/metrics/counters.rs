@@ -506,6 +506,22 @@ counters! {
     proxy_cancelled,
     /// Times that a backend of such questions was left alone because it had failed again and again.
     proxy_stops,
+    /// Whether the engine that several gateways share is reached, 1 or 0 (gauge).
+    engine_up,
+    /// Times that it was away.
+    engine_outages,
+    /// Channels that are followed there now (gauge).
+    engine_channels_now,
+    /// Gateways that share it now, this one included (gauge).
+    engine_nodes_now,
+    /// Holes in what was heard of it, which were read.
+    engine_gaps,
+    /// Channels whose members had to come again, as a hole could not be read.
+    engine_lost,
+    /// Publications there that no gateway of this version has written.
+    engine_invalid,
+    /// Questions that it has not answered in time.
+    engine_late,
     /// Key sets fetched for identities of kind `jwt`.
     key_sets,
     /// Key sets that could not be fetched or held no key.

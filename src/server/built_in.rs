@@ -240,7 +240,7 @@ fn chat_route(route: &ResolvedRoute, settings: &ResolvedConfig, chat: Option<&Ch
 }
 
 /// What channels allow. A namespace of the configuration comes before that of the chat with its name.
-fn namespaces(settings: &ResolvedConfig) -> Namespaces {
+pub fn channel_namespaces(settings: &ResolvedConfig) -> Namespaces {
     let has_chat = settings.routes.iter().any(|own| own.service.chat().is_some());
     let of_chat = if has_chat { chat_namespaces() } else { Vec::new() };
     let configured = settings.namespaces.iter().map(NamespaceOptions::namespace);
@@ -263,7 +263,7 @@ fn channels_route(
     let occupancy = observer.cloned().map(|observer| OccupancySettings { observer, vacated_ms });
     let check = |name: &Option<String>| name.as_ref().and_then(|name| all.get(name)).cloned();
     let settings = Arc::new(ChannelsSettings {
-        namespaces: namespaces(settings),
+        namespaces: channel_namespaces(settings),
         tokens: check(&own.tokens),
         subscription_tokens: check(&own.subscription_tokens),
         proxies: channel_proxies(settings, proxies),

@@ -25,7 +25,7 @@ pub use crate::reactor::{DrainTerms, QueuePolicy};
 pub(crate) use built_in::token_in;
 pub use built_in::{
     ChannelProxies, EventBackends, ForChannels, IdentityChecks, RouteObservers, Upstreams,
-    built_in_routes,
+    built_in_routes, channel_namespaces,
 };
 pub use certificates::{
     CertificateFileError, LoadedUpstreamTls, UpstreamTlsError, certificate_lines,

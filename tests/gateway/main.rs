@@ -46,6 +46,7 @@
 //! | `drain` | signals, close frames, exit codes |
 //! | `activation` | sockets passed by a supervisor, and what the supervisor hears |
 //! | `handover` | SIGUSR2: a new process takes over, or fails, under load |
+//! | `engines` | several gateways with one engine |
 //! | `backpressure` | a client that does not read costs bounded memory and loses no byte |
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
@@ -59,6 +60,7 @@ mod chat_client;
 mod events_backend;
 mod frames;
 mod gateway;
+mod member;
 mod messages;
 mod proxy_server;
 mod reconnecting_clients;
@@ -119,6 +121,7 @@ mod backpressure;
 mod certificates_reload;
 mod dns;
 mod drain;
+mod engines;
 mod events;
 mod events_api;
 mod gateway_style;

@@ -1,6 +1,18 @@
-//! Channels that several gateways share by a broker: what is asked of it, and what it says.
+//! Channels that several gateways share by a broker, as functions of values and time.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `broker` | what a broker is asked, and what it says |
+//! | `question` | what loops ask, and what they hear |
+//! | `remote_engine` | the end of it in a loop |
+//! | `follower` | the streams that a node follows, without a hole and without a repeat |
+//! | `payload` | publications and members as bytes |
+//! | `nodes` | the gateways that share it |
 
 mod broker;
+mod follower;
+mod nodes;
+mod payload;
 mod question;
 mod remote_engine;
 
@@ -8,5 +20,8 @@ pub use broker::{
     Audience, Batch, BrokerCommand, BrokerError, BrokerEvent, POSITIONS_MAX, Placement, Retention,
     Span,
 };
+pub use follower::{Follower, FollowerCounts, FollowerLimits, FollowerOutput};
+pub use nodes::{ANSWERS_MS, GONE_MS, HELLO_MS, NodeEvent, Nodes};
+pub use payload::{InvalidPayload, read_member, read_publication, write_member, write_publication};
 pub use question::{EngineAction, EngineQuestion, JoinRead, Port, PortEvent};
 pub use remote_engine::RemoteEngine;

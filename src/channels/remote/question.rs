@@ -66,6 +66,11 @@ pub enum EngineAction {
         /// Where.
         channel: Arc<str>,
     },
+    /// Who is in a channel, on all nodes: [`PortEvent::Present`].
+    Presence {
+        /// Where.
+        channel: Arc<str>,
+    },
     /// To tell the members on all nodes that one of them has come or gone. Has no answer.
     Member {
         /// Where.
@@ -97,6 +102,8 @@ pub enum PortEvent {
     Page(u64, Result<Read, EngineError>),
     /// The answer to [`EngineAction::Remove`].
     Removed(u64, Result<(), EngineError>),
+    /// The answer to [`EngineAction::Presence`].
+    Present(u64, Result<Vec<ClientInfo>, EngineError>),
     /// Something was published in a channel that the port hears.
     Stream(StreamItem),
     /// What was published in this channel cannot be had without a hole: members that know their position have

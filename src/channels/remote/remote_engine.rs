@@ -64,6 +64,9 @@ impl<C> RemoteEngine<C> {
             PortEvent::Removed(number, result) => {
                 self.take(number).map(|context| EngineEvent::Removed(context, result))
             }
+            PortEvent::Present(number, result) => {
+                self.take(number).map(|context| EngineEvent::Present(context, result))
+            }
             PortEvent::Stream(item) => Some(EngineEvent::Stream(item)),
             PortEvent::Lost(channel) => Some(EngineEvent::Lost(channel)),
             PortEvent::Member(channel, change, info) => {
@@ -76,6 +79,19 @@ impl<C> RemoteEngine<C> {
     /// Says to all nodes that a member has come or gone.
     pub fn tell_of_member(&mut self, channel: &Arc<str>, change: Change, info: ClientInfo) {
         self.say(EngineAction::Member { channel: Arc::clone(channel), change, info });
+    }
+
+    /// Asks who is in a channel, on all nodes.
+    pub fn ask_for_members(
+        &mut self,
+        channel: &Arc<str>,
+        context: C,
+        events: &mut Vec<EngineEvent<C>>,
+    ) {
+        let action = EngineAction::Presence { channel: Arc::clone(channel) };
+        if let Err(context) = self.ask(context, action) {
+            events.push(EngineEvent::Present(context, Err(EngineError::Unavailable)));
+        }
     }
 
     /// Whether nothing is under way.

@@ -3,7 +3,7 @@
 use toml::Value;
 
 use super::super::refusal::Refusal;
-use super::super::{AdminAddress, Config, IdentityKind, NEEDS_CERTIFICATE};
+use super::super::{AdminAddress, Config, IdentityKind, NEEDS_CERTIFICATE, NEEDS_ENGINE};
 
 /// Checks that what others can reach asks for a token, and that what readiness needs is there.
 pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
@@ -42,9 +42,10 @@ fn check_needs(config: &Config) -> Result<(), Refusal> {
             )
             | None => false,
         };
-        if !is_certificate && !is_away_at_times {
+        let is_engine = name == NEEDS_ENGINE && config.engine.is_shared();
+        if !is_certificate && !is_away_at_times && !is_engine {
             let rule = "must be the name of an [[identity]] of kind \"redis\" or \"callback\", or \
-                        \"jwt\" with jwks_url";
+                        \"jwt\" with jwks_url, or \"engine\" where [engine] is shared";
             let key = format!("admin.ready_needs[{position}]");
             return Err(Refusal::new(key, &Value::from(name.as_str()), rule));
         }

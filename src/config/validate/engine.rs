@@ -8,7 +8,8 @@ use crate::config::word::Word as _;
 
 /// Checks that the engine can be reached as it is configured.
 pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
-    let EngineOptions { kind, urls, user, password, deployment, credentials, .. } = &config.engine;
+    let EngineOptions { kind, urls, user, password, prefix, deployment, credentials, .. } =
+        &config.engine;
     let refused = |key: &str, value: Value, rule: &str| {
         Err(Refusal::new(format!("engine.{key}"), &value, rule))
     };
@@ -20,6 +21,11 @@ pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
     if !is_built {
         let rule = "must be another: this program was built without it";
         return refused("kind", kind.name().into(), rule);
+    }
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if prefix.len() > PREFIX_BYTES_MAX || !prefix.bytes().all(is_part) {
+        let rule = "must be up to 64 letters, digits, \"-\" and \"_\"";
+        return refused("prefix", Value::from(&**prefix), rule);
     }
     if urls.is_empty() {
         let rule = "must name one server at least where kind is not \"memory\"";
@@ -50,6 +56,9 @@ pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
     }
     Ok(())
 }
+
+/// Of a prefix, which is a part of each name.
+const PREFIX_BYTES_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {

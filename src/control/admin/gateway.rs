@@ -1,8 +1,10 @@
 //! What the admin listener needs of the gateway.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::admission::AddressUse;
+use crate::control::node_calls::AskNodes;
 use crate::effects::{EventClient, Peer};
 use crate::inspect::Query;
 use crate::mail::{NoReply, Reply};
@@ -23,6 +25,11 @@ pub trait Gateway: fmt::Debug + Send + Sync {
     /// A client of a route with events; `None` if it is none, or no more.
     fn event_client(&self, peer: Peer) -> Option<EventClient> {
         let _ = peer;
+        None
+    }
+
+    /// The gateways that share an engine with this one, which may be asked; `None` if it has one of its own.
+    fn nodes(&self) -> Option<Arc<dyn AskNodes>> {
         None
     }
 

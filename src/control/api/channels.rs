@@ -12,6 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::everywhere::{is_about_all, result_of_all};
 use super::shared::Shared;
 use crate::centrifugo::{
     ApiCall, ApiDisconnect, ApiHistory, ApiPublish, ApiRefresh, ApiRpc, ApiSubscribe,
@@ -36,7 +37,7 @@ pub(super) async fn call(
         return batch(&shared.gateway, &body).await;
     }
     let outcome = match parse_call(&method, &body) {
-        Ok(call) => outcome_of(gateway, call).await,
+        Ok(call) => outcome_of(gateway, call, (&method, &body)).await,
         Err(BadCall::Json) => return Err(ApiError::bad_request(BadCall::Json.to_string())),
         Err(BadCall::Field) => Err(ErrorCode::BadRequest.into()),
         Err(BadCall::Method) => return Err(ApiError::not_found(BadCall::Method.to_string())),
@@ -102,7 +103,7 @@ async fn batch(gateway: &Arc<dyn Gateway>, body: &[u8]) -> Result<Response, ApiE
 /// What one call of a batch leads to.
 async fn reply_of(gateway: Arc<dyn Gateway>, method: String, body: Box<RawValue>) -> String {
     let outcome = match parse_call(&method, body.get().as_bytes()) {
-        Ok(call) => outcome_of(&*gateway, call).await,
+        Ok(call) => outcome_of(&*gateway, call, (&method, body.get().as_bytes())).await,
         Err(BadCall::Method) => Err(ErrorCode::MethodNotFound.into()),
         Err(BadCall::Json | BadCall::Field) => Err(ErrorCode::BadRequest.into()),
     };
@@ -125,7 +126,15 @@ impl From<ErrorCode> for CallError {
     }
 }
 
-async fn outcome_of(gateway: &dyn Gateway, call: ApiCall) -> Result<String, CallError> {
+/// What a call leads to, whose method and body as they came go along to other gateways.
+async fn outcome_of(
+    gateway: &dyn Gateway,
+    call: ApiCall,
+    came: (&str, &[u8]),
+) -> Result<String, CallError> {
+    if let Some(nodes) = gateway.nodes().filter(|_| is_about_all(&call)) {
+        return result_of_all(&*nodes, &call, came).await.map_err(Into::into);
+    }
     let ApiCall::Rpc(ApiRpc { method, params }) = call else {
         return answer(gateway, call).await.map_err(Into::into);
     };
@@ -141,6 +150,22 @@ async fn outcome_of(gateway: &dyn Gateway, call: ApiCall) -> Result<String, Call
         | ChannelAnswer::Copies(..)
         | ChannelAnswer::Counts(..) => Err(ErrorCode::Internal.into()),
         ChannelAnswer::Failed(error) => Err(error.into()),
+    }
+}
+
+/// What this gateway answers another one; `None` for a call that is none for others.
+pub(super) async fn local_reply(
+    gateway: &dyn Gateway,
+    method: &str,
+    call: Option<ApiCall>,
+) -> String {
+    let outcome = match call {
+        Some(call) => answer(gateway, call).await,
+        None => Err(ErrorCode::MethodNotFound),
+    };
+    match outcome {
+        Ok(result) => format!("{{{}:{result}}}", Value::from(method)),
+        Err(error) => json!({ "error": error_object(&error.into()) }).to_string(),
     }
 }
 

@@ -15,11 +15,13 @@
 //! | `management` | `/@connections/{id}`, as behind API Gateway |
 //! | `signature` | requests that are signed as Amazon signs them |
 //! | `channels` | `POST /api/METHOD`, of libraries for the Centrifugo server API |
+//! | `everywhere` | those of them that are about all gateways which share an engine |
 //! | `connections` | `GET /connections/{id}` |
 
 mod access;
 mod channels;
 mod connections;
+mod everywhere;
 mod listener;
 mod management;
 pub(super) mod publish;
@@ -29,6 +31,7 @@ mod settings;
 mod shared;
 mod signature;
 
+pub use everywhere::GatewayAnswerer;
 pub use listener::ApiListener;
 pub use publisher::Publisher;
 pub use settings::ApiSettings;

@@ -7,6 +7,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | `shared_engine` | between loops and a broker |
 //! | `redis` | Redis: one server, Sentinel, or Cluster |
 //! | `nats` | NATS: JetStream for what is kept, core NATS for all else |
 
@@ -14,3 +15,7 @@
 pub mod nats;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod shared_engine;
+
+pub(super) use shared_engine::RunBroker;
+pub use shared_engine::SharedEngine;

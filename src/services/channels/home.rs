@@ -4,7 +4,7 @@
 //! reply with what a member has missed, then its subscription, then what is published later is all that it
 //! must get, without a hole and without a repeat, whatever else the loops do meanwhile.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::awaiting::Waited;
@@ -70,6 +70,8 @@ enum Context {
     Subscribe(Arc<ChannelRef>, Peer, Format, Box<Subscribe>),
     Publish(Asker),
     History(Asker),
+    /// Whether only their number is asked for.
+    Presence(Asker, bool),
     Forget(mail::Reply<ChannelAnswer>),
 }
 
@@ -189,10 +191,10 @@ impl Home {
                 self.engine.publish(request, context, effects.now(), &mut self.events);
             }
             ChannelAction::Presence(id) => {
-                self.presence(&channel.name, Asker::Client(peer, id, format), effects);
+                self.ask_presence(&channel.name, Asker::Client(peer, id, format), false, effects);
             }
             ChannelAction::PresenceStats(id) => {
-                self.presence_stats(&channel.name, Asker::Client(peer, id, format), effects);
+                self.ask_presence(&channel.name, Asker::Client(peer, id, format), true, effects);
             }
             ChannelAction::History(id, question) => {
                 let HistoryQuestion { since, epoch, limit } = question;
@@ -335,6 +337,9 @@ impl Home {
                         Err(error) => ChannelAnswer::Failed(code(error)),
                     });
                 }
+                EngineEvent::Present(Context::Presence(asker, is_counted), result) => {
+                    self.answer_presence(asker, is_counted, result, effects);
+                }
                 EngineEvent::Lost(channel) => self.on_lost(&channel, effects),
                 EngineEvent::Member(channel, change, info) => {
                     self.publish_member(&channel, change, &info, effects);
@@ -343,6 +348,7 @@ impl Home {
                 EngineEvent::Published(..)
                 | EngineEvent::Joined(..)
                 | EngineEvent::Page(..)
+                | EngineEvent::Present(..)
                 | EngineEvent::Removed(..) => {}
             }
         }
@@ -693,6 +699,44 @@ impl Home {
         if let Some(info) = info.filter(|_| channel.namespace.join_leave) {
             self.tell_of_member(channel, Change::Left, info, effects);
         }
+    }
+
+    /// Says who is in a channel, on all nodes, or how many.
+    fn ask_presence(
+        &mut self,
+        channel: &Arc<str>,
+        asker: Asker,
+        is_counted: bool,
+        effects: &mut Effects<'_>,
+    ) {
+        match (self.engine.shared(), is_counted) {
+            (Some(shared), _) => {
+                let context = Context::Presence(asker, is_counted);
+                shared.ask_for_members(channel, context, &mut self.events);
+            }
+            (None, false) => self.presence(channel, asker, effects),
+            (None, true) => self.presence_stats(channel, asker, effects),
+        }
+    }
+
+    /// All nodes have said who is in a channel.
+    fn answer_presence(
+        &mut self,
+        asker: Asker,
+        is_counted: bool,
+        result: Result<Vec<ClientInfo>, EngineError>,
+        effects: &mut Effects<'_>,
+    ) {
+        let reply = match &result {
+            Err(error) => Err(code(*error)),
+            Ok(members) if is_counted => {
+                let users: HashSet<&str> = members.iter().map(|own| &*own.user).collect();
+                Ok((Reply::PresenceStats(members.len(), users.len()), None))
+            }
+            Ok(members) if members.len() > LISTED_MAX => Err(ErrorCode::LimitExceeded),
+            Ok(members) => Ok((Reply::Presence(members), None)),
+        };
+        self.answer(asker, reply, effects);
     }
 
     fn presence(&mut self, channel: &str, asker: Asker, effects: &mut Effects<'_>) {

@@ -24,6 +24,8 @@ pub(super) enum HomeEngine<C> {
 pub(super) struct Shared<C> {
     remote: RemoteEngine<C>,
     link: SharedEngineLink,
+    /// As what it is attached; `None` before the start.
+    port: Option<Port>,
 }
 
 impl<C> HomeEngine<C> {
@@ -37,7 +39,7 @@ impl<C> HomeEngine<C> {
             None => Self::Memory(MemoryEngine::new(limits, first_epoch)),
             Some(link) => {
                 let remote = RemoteEngine::new(Port::default(), WAITING_MAX);
-                Self::Shared(Box::new(Shared { remote, link: Arc::clone(link) }))
+                Self::Shared(Box::new(Shared { remote, link: Arc::clone(link), port: None }))
             }
         }
     }
@@ -45,7 +47,9 @@ impl<C> HomeEngine<C> {
     /// Answers can be taken here from now on.
     pub(super) fn on_start(&mut self, sender: &ServiceSender) {
         if let Self::Shared(own) = self {
-            own.remote.set_port(own.link.attach(sender.clone()));
+            let port = own.link.attach(sender.clone());
+            own.remote.set_port(port);
+            own.port = Some(port);
         }
     }
 
@@ -196,6 +200,14 @@ impl<C> HomeEngine<C> {
         match self {
             Self::Memory(own) => own.copies(cursor, entries_max, now),
             Self::Shared(_) => (Vec::new(), None),
+        }
+    }
+}
+
+impl<C> Drop for Shared<C> {
+    fn drop(&mut self) {
+        if let Some(port) = self.port {
+            self.link.detach(port);
         }
     }
 }

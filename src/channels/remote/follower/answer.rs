@@ -1,0 +1,109 @@
+//! What a batch that was read is to those who asked for it.
+
+use crate::channels::remote::{Batch, JoinRead, read_publication};
+use crate::channels::{
+    EngineError, Epoch, Page, Position, Publication, RECOVERED_MAX, Read, Recovery, RecoveryMode,
+    Since,
+};
+
+/// A [`Batch`] with publications.
+#[derive(Debug)]
+pub(super) struct DecodedBatch {
+    pub(super) position: Position,
+    /// In the order of their offsets, none above the position.
+    pub(super) entries: Page,
+    /// Whether all that was asked for is there.
+    pub(super) is_whole: bool,
+}
+
+impl DecodedBatch {
+    /// Reads the publications. How many could not be read comes with it: then it is not whole.
+    pub(super) fn new(batch: Batch) -> (Self, u64) {
+        let Batch { position, entries, mut is_whole } = batch;
+        let (mut last, mut invalid) = (0, 0);
+        let mut read: Page = Vec::with_capacity(entries.len());
+        for (offset, payload) in entries {
+            let is_next = offset > last && offset <= position.offset;
+            match read_publication(&payload) {
+                Ok(publication) if is_next => read.push((offset, publication)),
+                Ok(_) | Err(_) => invalid += 1,
+            }
+            last = offset.max(last);
+        }
+        is_whole &= invalid == 0;
+        (Self { position, entries: read, is_whole }, invalid)
+    }
+
+    /// Bytes that it holds beside its own size.
+    pub(super) fn held_bytes(&self) -> usize {
+        let entry = |own: &(u64, Publication)| size_of_val(own) + own.1.held_bytes();
+        self.entries.iter().map(entry).sum()
+    }
+
+    /// What a member gets that joins, where `later` are those that were given out since, up to `seen`.
+    pub(super) fn joined(&self, join: &JoinRead, later: &[(u64, Publication)], seen: u64) -> Read {
+        let position = Position { offset: seen, epoch: self.position.epoch };
+        let recovery = match (&join.recover, join.mode) {
+            (None, _) => Recovery::Recovered(Vec::new()),
+            (Some((offset, epoch)), RecoveryMode::Stream) => {
+                let is_own = epoch.is_empty() || Epoch::parse(epoch) == Some(position.epoch);
+                self.recovered(*offset, later).filter(|_| is_own && *offset <= seen)
+            }
+            .map_or(Recovery::Lost, Recovery::Recovered),
+            (Some((offset, epoch)), RecoveryMode::Cache) => {
+                let is_own = Epoch::parse(epoch) == Some(position.epoch);
+                match later.last().or(self.entries.last()) {
+                    _ if is_own && *offset == seen => Recovery::Recovered(Vec::new()),
+                    Some(latest) => Recovery::Recovered(vec![latest.clone()]),
+                    None => Recovery::Lost,
+                }
+            }
+        };
+        Read { position, recovery }
+    }
+
+    /// All above an offset, if it is there and not too much.
+    fn recovered(&self, offset: u64, later: &[(u64, Publication)]) -> Option<Page> {
+        let is_whole = self.is_whole || offset >= self.position.offset;
+        let missed = self.entries.iter().chain(later).filter(|(own, _)| *own > offset);
+        let page: Page = missed.cloned().collect();
+        (is_whole && page.len() <= RECOVERED_MAX).then_some(page)
+    }
+
+    /// A page of all that is kept.
+    pub(super) fn page(
+        self,
+        since: Since,
+        epoch: Option<&str>,
+        limit: usize,
+    ) -> Result<Read, EngineError> {
+        let Self { position, entries, .. } = self;
+        if epoch.is_some_and(|own| Epoch::parse(own) != Some(position.epoch)) {
+            return Err(EngineError::OtherEpoch);
+        }
+        let page: Page = match since {
+            Since::Oldest(above) => {
+                let above = above.unwrap_or(0);
+                entries.into_iter().filter(|(own, _)| *own > above).take(limit).collect()
+            }
+            Since::Latest(below) => {
+                let below = below.unwrap_or(u64::MAX);
+                entries.into_iter().rev().filter(|(own, _)| *own < below).take(limit).collect()
+            }
+        };
+        Ok(Read { position, recovery: Recovery::Recovered(page) })
+    }
+}
+
+/// What a member gets that joins and lacks nothing of a stream that is at `seen`; `None` if it may lack something.
+pub(super) fn joined_at(seen: Position, join: &JoinRead) -> Option<Read> {
+    let lacks_nothing = match (&join.recover, join.mode) {
+        (None, _) => true,
+        (Some((offset, epoch)), mode) => {
+            let is_any = epoch.is_empty() && mode == RecoveryMode::Stream;
+            *offset == seen.offset && (is_any || Epoch::parse(epoch) == Some(seen.epoch))
+        }
+    };
+    let recovery = Recovery::Recovered(Vec::new());
+    lacks_nothing.then_some(Read { position: seen, recovery })
+}
