@@ -149,7 +149,10 @@ fn read_info(rest: &mut &[u8], flags: u8) -> Result<ClientInfo, InvalidPayload> 
     Ok(ClientInfo { user, client: client_id, conn_info, chan_info })
 }
 
-fn read_tags(rest: &mut &[u8]) -> Result<Vec<(Box<str>, Box<str>)>, InvalidPayload> {
+/// Names with values.
+type Tags = Vec<(Box<str>, Box<str>)>;
+
+fn read_tags(rest: &mut &[u8]) -> Result<Tags, InvalidPayload> {
     let count = read_number(rest)?;
     // Each takes two bytes at least: so nothing is allocated for a count that is merely claimed.
     if count == 0 || count > rest.len() / 2 {
@@ -178,10 +181,10 @@ fn read_text<'b>(rest: &mut &'b [u8]) -> Result<&'b str, InvalidPayload> {
 fn write_number(bytes: &mut Vec<u8>, number: usize) {
     let mut left = number;
     while left >= 0x80 {
-        bytes.push((left & 0x7F) as u8 | 0x80);
+        bytes.push(left.to_le_bytes()[0] | 0x80);
         left >>= 7;
     }
-    bytes.push((left & 0x7F) as u8);
+    bytes.push(left.to_le_bytes()[0]);
 }
 
 fn read_number(rest: &mut &[u8]) -> Result<usize, InvalidPayload> {

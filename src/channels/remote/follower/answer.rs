@@ -52,7 +52,7 @@ impl DecodedBatch {
             .map_or(Recovery::Lost, Recovery::Recovered),
             (Some((offset, epoch)), RecoveryMode::Cache) => {
                 let is_own = Epoch::parse(epoch) == Some(position.epoch);
-                match later.last().or(self.entries.last()) {
+                match later.last().or_else(|| self.entries.last()) {
                     _ if is_own && *offset == seen => Recovery::Recovered(Vec::new()),
                     Some(latest) => Recovery::Recovered(vec![latest.clone()]),
                     None => Recovery::Lost,

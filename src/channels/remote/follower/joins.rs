@@ -137,7 +137,12 @@ impl Follower {
     }
 
     pub(super) fn leave(&mut self, port: Port, name: &Arc<str>, output: &mut FollowerOutput) {
-        let Some(index) = self.by_name.get(name).copied() else { return };
+        if let Some(index) = self.by_name.get(name).copied() {
+            self.leave_channel(port, index, output);
+        }
+    }
+
+    pub(super) fn leave_channel(&mut self, port: Port, index: u32, output: &mut FollowerOutput) {
         self.channels[index as usize].remove_port(port);
         self.refuse_joins(index, |join| join.port == port, output);
         self.check(index);

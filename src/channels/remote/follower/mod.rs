@@ -37,6 +37,7 @@ use super::broker::{BrokerCommand, BrokerEvent, POSITIONS_MAX, Retention, Span};
 use super::payload::{write_member, write_publication};
 use super::question::{EngineAction, EngineQuestion, Port, PortEvent};
 use crate::channels::EngineError;
+use crate::key::slot_number;
 use crate::shrink::Shrink as _;
 use crate::timer::Millis;
 
@@ -153,6 +154,15 @@ impl Follower {
             + self.under_way.held_bytes()
     }
 
+    /// A port is gone: it hears nothing any more. What it has asked is answered all the same.
+    pub fn detach(&mut self, port: Port, output: &mut FollowerOutput) {
+        for index in 0..self.channels.capacity() {
+            if self.channels.contains(index) {
+                self.leave_channel(port, slot_number(index), output);
+            }
+        }
+    }
+
     /// A port asks.
     pub fn ask(&mut self, question: EngineQuestion, now: Millis, output: &mut FollowerOutput) {
         let EngineQuestion { port, number, action } = question;
@@ -200,14 +210,6 @@ impl Follower {
                 let refused = Err(EngineError::Unavailable);
                 self.answer(port, PortEvent::Present(number, refused), output);
             }
-        }
-    }
-
-    /// A port is gone: it hears nothing any more. Looks at each channel.
-    pub fn detach(&mut self, port: Port, output: &mut FollowerOutput) {
-        let names: Vec<Arc<str>> = self.by_name.keys().cloned().collect();
-        for name in names {
-            self.leave(port, &name, output);
         }
     }
 

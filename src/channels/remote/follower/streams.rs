@@ -6,8 +6,8 @@ use super::answer::DecodedBatch;
 use super::asked::{Asked, ChannelRef};
 use super::followed::{Join, Order, Relation};
 use super::{Follower, FollowerOutput};
-use crate::channels::remote::{Batch, BrokerCommand, BrokerError, PortEvent, Span};
-use crate::channels::{EngineError, Position, Publication};
+use crate::channels::remote::{Batch, BrokerCommand, BrokerError, JoinRead, PortEvent, Span};
+use crate::channels::{EngineError, Position, Read};
 use crate::timer::Millis;
 
 impl Follower {
@@ -288,7 +288,7 @@ impl Follower {
         let reading = &mut channel.work().reads[at];
         let Some(batch) = batch else {
             let joins = std::mem::take(&mut reading.joins);
-            return self.answer_joins(index, joins, None, output);
+            return self.answer_joins(index, joins, |_| Err(EngineError::Unavailable), output);
         };
         let (position, asked, span) = (batch.position, reading.asked, reading.span);
         let covers = |seen: Position| match span {
@@ -330,7 +330,8 @@ impl Follower {
             match later.map(|own| own.cloned().collect::<Vec<_>>()) {
                 Some(later) => {
                     let joins = std::mem::take(&mut reading.joins);
-                    self.answer_joins(index, joins, Some((&batch, &later, seen)), output);
+                    let read = |own: &JoinRead| Ok(batch.joined(own, &later, seen.offset));
+                    self.answer_joins(index, joins, read, output);
                 }
                 None => self.read_again(index, at - 1, now, output),
             }
@@ -341,17 +342,11 @@ impl Follower {
         &mut self,
         index: u32,
         joins: Vec<Join>,
-        read: Option<(&DecodedBatch, &[(u64, Publication)], Position)>,
+        read: impl Fn(&JoinRead) -> Result<Read, EngineError>,
         output: &mut FollowerOutput,
     ) {
         for join in joins {
-            let result = match (read, &join.reads) {
-                (Some((batch, later, seen)), Some(reads)) => {
-                    Ok(Some(batch.joined(reads, later, seen.offset)))
-                }
-                (Some(_), None) => Ok(None),
-                (None, _) => Err(EngineError::Unavailable),
-            };
+            let result = join.reads.as_ref().map(&read).transpose();
             self.joined(index, &join, result, output);
         }
     }
@@ -370,7 +365,7 @@ impl Follower {
             return self.send_read(index, at, now, output);
         }
         let joins = std::mem::take(&mut reading.joins);
-        self.answer_joins(index, joins, None, output);
+        self.answer_joins(index, joins, |_| Err(EngineError::Unavailable), output);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::channels::remote::{
     Batch, BrokerCommand, BrokerError, BrokerEvent, POSITIONS_MAX, Placement, Retention, Span,
     read_publication,
 };
-use crate::channels::{Epoch, Position, Publication, RECOVERED_MAX};
+use crate::channels::{Epoch, Page, Position, RECOVERED_MAX};
 
 /// How a broker counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(super) struct Model {
     random: Rng,
     streams: HashMap<Arc<str>, Stream>,
     /// All that ever was published where it is kept.
-    truth: HashMap<(Arc<str>, Epoch), Vec<(u64, Publication)>>,
+    truth: HashMap<(Arc<str>, Epoch), Page>,
     next_epoch: u32,
     sequence: u64,
     /// Whether something that was asked was not done, and not answered.
@@ -86,12 +86,7 @@ impl Model {
     }
 
     /// All publications of a stream above an offset, up to another.
-    pub(super) fn truth(
-        &self,
-        channel: &Arc<str>,
-        epoch: Epoch,
-        (after, to): (u64, u64),
-    ) -> Vec<(u64, Publication)> {
+    pub(super) fn truth(&self, channel: &Arc<str>, epoch: Epoch, (after, to): (u64, u64)) -> Page {
         let all = self.truth.get(&(Arc::clone(channel), epoch));
         let all = all.into_iter().flatten();
         all.filter(|(own, _)| *own > after && *own <= to).cloned().collect()

@@ -124,14 +124,14 @@ impl Node {
         has_some
     }
 
-    pub(super) fn pass_event(&mut self, random: &mut Rng, model: &mut Model) {
+    pub(super) fn pass_event(&mut self, random: &mut Rng, model: &Model) {
         let at = random.below(self.ports.len());
         if let Some(event) = self.ports[at].events.pop_front() {
             self.ports[at].on_port_event(event, random, model);
         }
     }
 
-    pub(super) fn pass_all_events(&mut self, random: &mut Rng, model: &mut Model) -> bool {
+    pub(super) fn pass_all_events(&mut self, random: &mut Rng, model: &Model) -> bool {
         let mut has_some = false;
         for port in &mut self.ports {
             // All members that were sent away come back.
@@ -340,7 +340,7 @@ impl PortModel {
                     self.members.insert(channel, left);
                 }
             }
-            PortEvent::Member(..) => {}
+            PortEvent::Member(..) | PortEvent::Present(..) => {}
         }
     }
 
