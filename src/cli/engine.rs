@@ -162,7 +162,7 @@ fn redis_settings(options: &EngineOptions, node: u64) -> Result<RedisEngineSetti
     let mut urls = Vec::new();
     for text in &options.urls {
         let url = RedisUrl::parse(text).map_err(|error| format!("engine.urls: {text} {error}"))?;
-        let url = url.with_login(options.user.as_deref(), password.as_deref());
+        let url = url.with_user(options.user.as_deref(), password.as_deref());
         urls.push(match &trust {
             Some(trust) => url.with_trust(trust.clone()),
             None => url,

@@ -59,30 +59,20 @@ impl RedisUrl {
         Self { trust: Some(trust.without_http()), ..self }
     }
 
-    /// The same, as this user, or the default one with this password.
+    /// The same, as this user, where one is named or has a password.
     #[must_use]
-    pub fn with_login(self, user: Option<&str>, password: Option<&str>) -> Self {
-        let mut settings = self.info.redis_settings().clone();
-        if let Some(user) = user {
-            settings = settings.set_username(user);
+    pub fn with_user(self, user: Option<&str>, password: Option<&str>) -> Self {
+        if user.is_none() && password.is_none() {
+            return self;
         }
-        if let Some(password) = password {
-            settings = settings.set_password(password);
-        }
-        Self { info: self.info.set_redis_settings(settings), ..self }
+        let login = RedisLogin::new(user, password, self.login().database);
+        Self { info: self.info.set_redis_settings(login.settings()), ..self }
     }
 
     /// The same for another server.
     pub(super) fn at(&self, host: &str, port: u16, login: &RedisLogin) -> Self {
-        let mut settings = RedisConnectionInfo::default().set_db(login.database);
-        if let Some(user) = login.user() {
-            settings = settings.set_username(user);
-        }
-        if let Some(password) = login.password() {
-            settings = settings.set_password(password);
-        }
         let info = self.info.clone().set_addr(ConnectionAddr::Tcp(host.to_owned(), port));
-        Self { info: info.set_redis_settings(settings.set_skip_set_lib_name()), ..self.clone() }
+        Self { info: info.set_redis_settings(login.settings()), ..self.clone() }
     }
 
     /// The host; that of this machine for a socket of the file system.
@@ -148,6 +138,17 @@ impl RedisLogin {
         Self { user: user.map(Box::from), password: password.map(Box::from), database }
     }
 
+    fn settings(&self) -> RedisConnectionInfo {
+        let mut settings = RedisConnectionInfo::default().set_db(self.database);
+        if let Some(user) = self.user() {
+            settings = settings.set_username(user);
+        }
+        if let Some(password) = self.password() {
+            settings = settings.set_password(password);
+        }
+        settings.set_skip_set_lib_name()
+    }
+
     /// The user; `None` for the default one.
     pub(super) fn user(&self) -> Option<&str> {
         self.user.as_deref()
@@ -200,6 +201,17 @@ mod tests {
             assert_eq!(url.to_string(), shown);
             assert_eq!(format!("{url:?}"), format!("RedisUrl({shown})"));
         }
+    }
+
+    #[test]
+    fn a_user_may_be_named_beside_the_url() {
+        let url = || RedisUrl::parse("redis://anna:old@localhost/3").unwrap();
+        let login = url().with_user(Some("berta"), Some("new")).login();
+        assert_eq!(login, RedisLogin::new(Some("berta"), Some("new"), 3));
+        let login = url().with_user(None, Some("new")).login();
+        assert_eq!(login, RedisLogin::new(None, Some("new"), 3));
+        let login = url().with_user(None, None).login();
+        assert_eq!(login, RedisLogin::new(Some("anna"), Some("old"), 3));
     }
 
     #[test]

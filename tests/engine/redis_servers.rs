@@ -69,9 +69,15 @@ fn a_master_that_dies_is_followed_by_its_replica() {
     let (port, _) = master.ports();
     let port = port.to_string();
     let replicaof = ["--replicaof", "127.0.0.1", &port];
-    let Some(_replica) = RedisServer::start_with_options(&replicaof) else { return };
+    let Some(replica) = RedisServer::start_with_options(&replicaof) else { return };
     let sentinel = RedisSentinel::start(&master, 1);
+    // A user whom the servers know and the Sentinel does not.
+    for server in [&master, &replica] {
+        let rights = ["SETUSER", "gateway", "on", ">secret", "allkeys", "allchannels", "+@all"];
+        redis::cmd("ACL").arg(&rights).exec(&mut server.connection()).unwrap();
+    }
     let url = RedisUrl::parse(&sentinel.url()).unwrap();
+    let url = url.with_user(Some("gateway"), Some("secret"));
     let kind = RedisKind::Sentinel { master: "main".into(), login: None };
     let broker = start(RedisEngineSettings { kind, ..RedisEngineSettings::new(url, 1) });
     broker.up();

@@ -192,9 +192,13 @@ mod tests {
     use super::*;
     use crate::channels::Epoch;
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is called with texts and numbers")]
     fn string(text: impl ToString) -> Value {
         Value::BulkString(text.to_string().into_bytes())
     }
+
+    /// Entries with the times at which they expire; the part asked for; what is given.
+    type Case<'c> = (&'c [(u64, u64)], Span, RangeInclusive<u64>, bool);
 
     fn read(top: u64, now: u64, entries: Vec<Value>) -> Value {
         Value::Array(vec![string(format!("0000000a:{top}")), string(now), Value::Array(entries)])
@@ -223,8 +227,7 @@ mod tests {
     #[test]
     fn only_what_is_proven_to_be_kept_is_given() {
         let nothing = 1..=0;
-        // Entries with the times at which they expire; the part asked for; what is given.
-        let cases: Vec<(&[(u64, u64)], Span, _, bool)> = vec![
+        let cases: Vec<Case<'_>> = vec![
             (&[(3, 9), (4, 9), (5, 9)], Span::All, 3..=5, true),
             (&[(3, 9), (4, 9), (5, 9)], Span::Latest, 5..=5, true),
             (&[(3, 9), (4, 9), (5, 9)], Span::Nothing, nothing.clone(), true),

@@ -15,9 +15,14 @@ pub(super) async fn master(
     login: Option<&RedisLogin>,
 ) -> Result<RedisUrl, Failure> {
     let own = sentinel.login();
-    // A Sentinel has no databases.
+    // A Sentinel has no databases, and often not the users of its servers either.
     let to_sentinel = RedisLogin::new(own.user(), own.password(), 0);
-    let mut connection = Connection::open(sentinel, &to_sentinel).await?;
+    let mut connection = match Connection::open(sentinel, &to_sentinel).await {
+        Err(Failure::Server(error)) if error.code() == "WRONGPASS" => {
+            Connection::open(sentinel, &RedisLogin::new(None, None, 0)).await?
+        }
+        opened => opened?,
+    };
     let question: [&[u8]; 3] = [b"SENTINEL", b"get-master-addr-by-name", name.as_bytes()];
     let answer = connection.ask(&question).await?;
     if answer == Value::Nil {
