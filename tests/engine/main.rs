@@ -6,7 +6,10 @@
 //! | module | what it tests |
 //! |---|---|
 //! | `nats_commands` | each command and each event, with one NATS |
+//! | `nats_cluster` | three NATS, of which some end |
+//! | `nats_figures` | what it costs, when asked for |
 //! | `nats_history` | what is read, against a model |
+//! | `nats_logins` | who the gateway is, and TLS |
 //! | `nats_outages` | a NATS that ends, hangs, or is too old |
 //! | `redis_commands` | each command and each event, with one Redis |
 //! | `redis_figures` | nothing: it measures |
@@ -31,8 +34,11 @@ mod skip;
 #[allow(dead_code, reason = "shared with others")]
 mod wait;
 
+mod nats_cluster;
 mod nats_commands;
+mod nats_figures;
 mod nats_history;
+mod nats_logins;
 mod nats_outages;
 mod redis_commands;
 mod redis_figures;

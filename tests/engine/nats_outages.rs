@@ -1,14 +1,14 @@
 //! A NATS that ends, hangs, is too old, or has streams of others.
 
 use tidegate::channels::remote::{BrokerCommand, BrokerEvent, Span};
-use tidegate::control::engine::nats::{NatsError, check_nats, run_nats};
+use tidegate::control::engine::nats::{NatsEngineSettings, NatsError, check_nats, run_nats};
 
 use crate::broker::Broker;
 use crate::nats_commands::{KEPT, broker, settings};
 use crate::nats_server::{JETSTREAM, NatsServer};
 
 /// What is wrong with settings.
-fn check(settings: &tidegate::control::engine::nats::NatsEngineSettings) -> Result<(), NatsError> {
+pub(crate) fn check(settings: &NatsEngineSettings) -> Result<(), NatsError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.unwrap().block_on(check_nats(settings))
 }
@@ -116,4 +116,24 @@ fn a_stream_with_other_options_is_refused_with_what_differs() {
     settings.partitions = 4;
     let text = check(&settings).unwrap_err().to_string();
     assert!(text.contains("tidegate.partitions is \"3\", not \"4\""), "{text}");
+}
+
+#[test]
+fn a_stream_that_is_removed_is_made_anew_with_another_epoch() {
+    let Some(server) = NatsServer::start() else { return };
+    let broker = broker(settings(&server.url(), 1));
+    let before = broker.publish("kept:a", KEPT, b"1");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = async_nats::connect(server.url()).await.unwrap();
+        for partition in 0..3 {
+            let question = format!("$JS.API.STREAM.DELETE.tg_kept_{partition}");
+            client.request(question, Vec::new().into()).await.unwrap();
+        }
+    });
+    broker.down();
+    broker.up();
+    let after = broker.read("kept:a", KEPT, Span::After(before.offset));
+    assert_ne!(after.position.epoch, before.epoch);
+    assert!(after.entries.is_empty());
 }

@@ -44,15 +44,32 @@ impl NatsServer {
         Self::start_program("nats-server-2.9", options)
     }
 
+    /// Starts a cluster of three, whose members know each other.
+    pub(crate) fn start_cluster() -> Option<[Self; 3]> {
+        until("a cluster starts", || {
+            let routes = [(); 3].map(|()| free_port());
+            let list = routes.map(|port| format!("nats://127.0.0.1:{port}")).join(", ");
+            let servers = routes.map(|port| {
+                let cluster =
+                    format!("name: three, listen: \"127.0.0.1:{port}\", routes: [{list}]");
+                let options = format!("{JETSTREAM}cluster {{ {cluster} }}\n");
+                let mut server = Self::new("nats-server", &options)?;
+                server.port = free_port();
+                // Another process may have taken a port meanwhile; then all begin anew.
+                Some(server.launch().then_some(server))
+            });
+            let [Some(one), Some(two), Some(three)] = servers else { return Some(None) };
+            Some(Some([one?, two?, three?]))
+        })
+    }
+
+    /// The name by which other servers know it.
+    pub(crate) fn name(&self) -> String {
+        self.folder.path().display().to_string().replace('/', "-")
+    }
+
     fn start_program(name: &str, options: &str) -> Option<Self> {
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers").join(name);
-        if !program.exists() {
-            skip_without(&format!("{name}, which scripts/install-servers installs"));
-            return None;
-        }
-        let folder = TempDir::new().unwrap();
-        let mut server =
-            Self { program, options: options.to_owned(), folder, port: 0, child: None };
+        let mut server = Self::new(name, options)?;
         // Another process may take the port before NATS binds it; then another port is tried.
         until("a NATS starts", || {
             server.port = free_port();
@@ -61,9 +78,24 @@ impl NatsServer {
         Some(server)
     }
 
+    fn new(name: &str, options: &str) -> Option<Self> {
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers").join(name);
+        if !program.exists() {
+            skip_without(&format!("{name}, which scripts/install-servers installs"));
+            return None;
+        }
+        let folder = TempDir::new().unwrap();
+        Some(Self { program, options: options.to_owned(), folder, port: 0, child: None })
+    }
+
     /// Its URL.
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// The number of its process.
+    pub(crate) fn id(&self) -> String {
+        self.child.as_ref().unwrap().id().to_string()
     }
 
     /// Kills it; its files stay.
@@ -98,7 +130,7 @@ impl NatsServer {
     fn launch(&mut self) -> bool {
         let folder = self.folder.path().display().to_string();
         // By its name it is known from another process on its port.
-        let name = folder.replace('/', "-");
+        let name = self.name();
         let options = self.options.replace("FOLDER", &folder);
         let file = self.folder.path().join("nats.conf");
         let port = self.port;

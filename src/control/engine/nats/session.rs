@@ -1,6 +1,7 @@
 //! The time between `Up` and `Down`: commands are carried out, and what is heard is said.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::{Client, Event, HeaderMap, Message, Subscriber};
@@ -381,6 +382,10 @@ impl Session {
     }
 
     fn check_overdue(&self) -> Result<(), Lost> {
+        // Notices may be lost where many come at once.
+        if self.client.statistics().connects.load(Ordering::Relaxed) > 1 {
+            return Err(closed());
+        }
         if self.nats.caller.is_overdue() {
             let seconds = self.nats.caller.timeout().as_secs_f32();
             return Err(Lost::new(format!("a request was not answered in {seconds} s")));
