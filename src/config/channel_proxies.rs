@@ -119,6 +119,19 @@ impl ProxyOptions {
         self.statuses.iter().filter_map(|text| status_reply(text)).collect()
     }
 
+    /// Whether a text says what replies with a status come to, as those of `statuses`.
+    #[must_use]
+    pub fn is_status(text: &str) -> bool {
+        status_reply(text).is_some()
+    }
+
+    /// Whether a header may not stand in `headers`, or in `emulated_headers`.
+    #[must_use]
+    pub fn refuses(name: &str, is_emulated: bool) -> bool {
+        let name = name.to_ascii_lowercase();
+        is_of_the_gateway(&name) || (is_emulated && is_known_better(&name))
+    }
+
     /// The first header that is not a client's to say, and the key that names it.
     pub(super) fn header_of_the_gateway(&self) -> Option<(&'static str, usize, &String)> {
         let find = |key, names: &'_ [String], is_own: fn(&str) -> bool| {

@@ -3,8 +3,10 @@
 //! What is taken here is taken out of the source; the rest is named, so that nothing is passed over in silence.
 //! No secret is copied: it is named as a file that is to be written.
 
-use super::namespace::{lines, tables, toml_list, toml_text};
-use super::source::{Found, Source};
+use super::namespace::lines;
+use super::proxies::Proxies;
+use super::source::{Found, Source, tables};
+use super::written::{toml_list, toml_text};
 
 /// What a file became.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,15 +32,13 @@ pub(super) fn imported(source: Source) -> Imported {
     own.route();
     own.api();
     let has_own_tokens = own.identities();
-    own.channels(has_own_tokens);
-    own.namespaces();
+    let proxies = Proxies::take(&mut own.source, &mut own.remarks);
+    own.channels(has_own_tokens, &proxies);
+    own.lines.extend(proxies.lines.iter().cloned());
+    own.namespaces(&proxies);
     own.engine();
     for name in own.source.names() {
-        let why = match name.contains("proxy") {
-            true => "what is asked of backends is not imported: docs/channels.md",
-            false => "has no counterpart here, and was left out",
-        };
-        own.remarks.push(format!("{name}: {why}"));
+        own.remarks.push(format!("{name}: has no counterpart here, and was left out"));
     }
     Imported { toml: format!("{}\n", own.lines.join("\n")), remarks: own.remarks }
 }
@@ -242,7 +242,7 @@ impl Import {
         self.line(format!("{place} = {}", toml_text(file)));
     }
 
-    fn channels(&mut self, has_own_tokens: Option<bool>) {
+    fn channels(&mut self, has_own_tokens: Option<bool>, proxies: &Proxies) {
         self.line("");
         self.line("[channels]");
         match has_own_tokens {
@@ -281,9 +281,10 @@ impl Import {
         self.put(&names, "connection_channels_max", |found| {
             found.number().map(|own| own.to_string())
         });
+        self.lines.extend(proxies.connection_lines(&mut self.source, &mut self.remarks));
     }
 
-    fn namespaces(&mut self) {
+    fn namespaces(&mut self, proxies: &Proxies) {
         let meta = self.source.take(&["channel.history_meta_ttl", "global_history_meta_ttl"]);
         let meta_ttl_ms = match meta.as_ref().map(Found::milliseconds) {
             None => None,
@@ -297,10 +298,10 @@ impl Import {
         let mut root = self.source.take_below("channel.without_namespace");
         let is_version_6 = !root.is_empty();
         if is_version_6 {
-            self.lines.extend(lines(&mut root, None, meta_ttl_ms, &mut self.remarks));
+            self.lines.extend(lines(&mut root, None, meta_ttl_ms, proxies, &mut self.remarks));
             self.source.put_back("channel.without_namespace", root);
         } else {
-            let added = lines(&mut self.source, None, meta_ttl_ms, &mut self.remarks);
+            let added = lines(&mut self.source, None, meta_ttl_ms, proxies, &mut self.remarks);
             self.lines.extend(added);
         }
         let Some(found) = self.source.take(&["channel.namespaces", "namespaces"]) else { return };
@@ -312,7 +313,8 @@ impl Import {
                 self.remark(format!("{path}: one has no name, and was left out"));
                 continue;
             };
-            self.lines.extend(lines(&mut options, Some(name), meta_ttl_ms, &mut self.remarks));
+            let remarks = &mut self.remarks;
+            self.lines.extend(lines(&mut options, Some(name), meta_ttl_ms, proxies, remarks));
             self.source.put_back(&format!("{path}.{name}"), options);
         }
     }
@@ -387,20 +389,20 @@ mod tests {
     fn what_is_not_taken_is_named() {
         let found = import(json!({
             "admin": { "enabled": true },
-            "client": { "proxy": { "connect": { "enabled": true } }, "ping_interval": [1] },
+            "client": { "proxy": { "connect": { "binary_encoding": true } }, "ping_interval": [1] },
             "channel": {
                 "without_namespace": { "allowed_delta_types": ["fossil"] },
-                "namespaces": [{ "name": "a", "subscribe_proxy_enabled": true }, {}],
+                "namespaces": [{ "name": "a", "subscribe_stream_proxy_enabled": true }, {}],
             },
             "engine": { "type": "redis" },
         }));
         let named = |name: &str| found.remarks.iter().any(|own| own.starts_with(name));
         for name in [
             "admin.enabled: ",
-            "client.proxy.connect.enabled: ",
+            "client.proxy.connect.binary_encoding: ",
             "client.ping_interval: ",
             "channel.without_namespace.allowed_delta_types: ",
-            "channel.namespaces.a.subscribe_proxy_enabled: ",
+            "channel.namespaces.a.subscribe_stream_proxy_enabled: ",
             "channel.namespaces: one has no name",
             "engine.type: ",
         ] {

@@ -5,10 +5,14 @@
 //! | `source` | what stands in the other file, option by option, and what of it was taken |
 //! | `centrifugo` | which options of Centrifugo become what |
 //! | `namespace` | the options of its channels |
+//! | `proxies` | the backends that are asked about connections |
+//! | `written` | values as TOML writes them |
 
 mod centrifugo;
 mod namespace;
+mod proxies;
 mod source;
+mod written;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -1,8 +1,8 @@
 //! The options of channels, which have the same names here.
 
-use serde_json::Value;
-
+use super::proxies::Proxies;
 use super::source::{Found, Source};
+use super::written::toml_text;
 
 /// Options that are true or false.
 const SWITCHES: [&str; 19] = [
@@ -33,6 +33,7 @@ pub(super) fn lines(
     options: &mut Source,
     name: Option<&str>,
     meta_ttl_ms: Option<u64>,
+    proxies: &Proxies,
     remarks: &mut Vec<String>,
 ) -> Vec<String> {
     let mut lines = vec![String::new(), "[[channels.namespace]]".to_owned()];
@@ -74,26 +75,6 @@ pub(super) fn lines(
         });
         put("force_recovery_mode", mode);
     }
+    lines.extend(proxies.namespace_lines(options, remarks));
     lines
-}
-
-/// A text as TOML writes it.
-pub(super) fn toml_text(text: &str) -> String {
-    toml::Value::from(text).to_string()
-}
-
-/// A list of texts as TOML writes it.
-pub(super) fn toml_list(texts: &[String]) -> String {
-    let texts: Vec<String> = texts.iter().map(|own| toml_text(own)).collect();
-    format!("[{}]", texts.join(", "))
-}
-
-/// The tables of a list of namespaces.
-pub(super) fn tables(found: Found) -> Vec<Value> {
-    match found.value {
-        Value::Array(tables) => tables,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
-            Vec::new()
-        }
-    }
 }

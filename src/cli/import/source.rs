@@ -94,6 +94,16 @@ impl Source {
         }
     }
 
+    /// A copy of all options below a path.
+    pub(super) fn copy_below(&self, path: &str) -> Self {
+        self.clone().take_below(path)
+    }
+
+    /// An option, which is left.
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.options.get(name)
+    }
+
     /// Adds an option.
     pub(super) fn insert(&mut self, name: &str, value: Value) {
         self.options.insert(name.to_owned(), value);
@@ -155,6 +165,16 @@ impl Found {
 
     fn strange(&self, wanted: &str) -> String {
         format!("{}: expected {wanted}, so it was left out", self.name)
+    }
+}
+
+/// The tables of a list of such.
+pub(super) fn tables(found: Found) -> Vec<Value> {
+    match found.value {
+        Value::Array(tables) => tables,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+            Vec::new()
+        }
     }
 }
 
