@@ -237,6 +237,33 @@ pub fn parse_batch(body: &[u8]) -> Result<(Vec<BatchCall>, bool), BadCall> {
     Ok((calls.collect::<Result<_, _>>()?, parallel))
 }
 
+/// The methods and bodies of a request to no method in particular: objects with `method` and `params`, one behind
+/// the other, as libraries for early versions of the protocol send them.
+///
+/// # Errors
+/// [`BadCall`] if it has none, or more than [`BATCH_MAX`] calls.
+pub fn parse_commands(body: &[u8]) -> Result<Vec<BatchCall>, BadCall> {
+    let commands = serde_json::Deserializer::from_slice(body).into_iter::<CommandFields>();
+    let mut calls = Vec::new();
+    for command in commands {
+        let CommandFields { method, params } = command.map_err(|_| BadCall::Json)?;
+        if calls.len() >= BATCH_MAX {
+            return Err(BadCall::Field);
+        }
+        // A call without any has none that must be there.
+        let params = params.or_else(|| RawValue::from_string("{}".to_owned()).ok());
+        calls.push((method, params.ok_or(BadCall::Json)?));
+    }
+    if calls.is_empty() { Err(BadCall::Json) } else { Ok(calls) }
+}
+
+#[derive(Deserialize)]
+struct CommandFields {
+    method: String,
+    #[serde(default)]
+    params: Option<Box<RawValue>>,
+}
+
 #[derive(Deserialize)]
 struct BatchFields {
     commands: Vec<std::collections::BTreeMap<String, Box<RawValue>>>,
@@ -466,7 +493,7 @@ mod tests {
                 "refresh", "unsubscribe",
             ] {
                 for body in [&body[..], text.as_bytes()] {
-                    let _ = (parse_call(method, body), parse_batch(body));
+                    let _ = (parse_call(method, body), parse_batch(body), parse_commands(body));
                 }
             }
         }
@@ -580,5 +607,19 @@ mod tests {
         assert!(parse_batch(b"{\"commands\":[],\"parallel\":true}").unwrap().1);
         assert!(parse_batch(b"{\"commands\":[{}]}").is_err());
         assert!(parse_batch(b"{}").is_err());
+    }
+
+    #[test]
+    fn commands_stand_one_behind_the_other() {
+        let body =
+            b"{\"method\":\"info\"}\n{\"params\": {\"channel\":\"a\"},\"method\":\"x\",\"id\":1}";
+        let calls = parse_commands(body).unwrap();
+        let calls: Vec<_> = calls.iter().map(|own| (&*own.0, own.1.get())).collect();
+        assert_eq!(calls, [("info", "{}"), ("x", "{\"channel\":\"a\"}")]);
+        for body in ["", " \n", "{", "[]", "{}", "{\"method\":1}", "{\"method\":\"info\"} x"] {
+            assert_eq!(parse_commands(body.as_bytes()).err(), Some(BadCall::Json), "{body}");
+        }
+        let many = "{\"method\":\"info\"}".repeat(BATCH_MAX + 1);
+        assert_eq!(parse_commands(many.as_bytes()).err(), Some(BadCall::Field));
     }
 }

@@ -45,7 +45,7 @@ impl JsonEncoder {
             }
             Reply::Rpc(data) => {
                 self.text("\"rpc\":{\"data\":");
-                self.text(data);
+                self.raw(data);
                 self.text("}");
             }
             Reply::Refreshed(client, ttl) => {
@@ -195,7 +195,7 @@ impl JsonEncoder {
         self.ttl(own.ttl, ",");
         if let Some(data) = own.data {
             self.text(",\"data\":");
-            self.text(data);
+            self.raw(data);
         }
         if !own.subs.is_empty() {
             self.text(",\"subs\":{");
@@ -607,7 +607,7 @@ mod tests {
             reply(Reply::PresenceStats(0, 0)),
             r#"{"id":7,"presence_stats":{"num_clients":0,"num_users":0}}"#
         );
-        assert_eq!(reply(Reply::Rpc("[1]")), r#"{"id":7,"rpc":{"data":[1]}}"#);
+        assert_eq!(reply(Reply::Rpc(b"[1,\n2]")), r#"{"id":7,"rpc":{"data":[1,2]}}"#);
         assert_eq!(reply(Reply::SubRefreshed(Ttl(0))), r#"{"id":7,"sub_refresh":{}}"#);
         assert_eq!(
             reply(Reply::SubRefreshed(Ttl(9))),

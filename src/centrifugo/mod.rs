@@ -37,7 +37,7 @@ mod subscription;
 pub use api::{
     ApiCall, ApiClose, ApiDisconnect, ApiHistory, ApiPosition, ApiPublish, ApiRefresh, ApiRpc,
     ApiSubscribe, ApiUnsubscribe, BATCH_MAX, BROADCAST_MAX, BadCall, BatchCall, parse_batch,
-    parse_call,
+    parse_call, parse_commands,
 };
 pub use code::{Disconnect, ErrorCode, Unsubscribed};
 pub use command::{

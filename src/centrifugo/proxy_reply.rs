@@ -571,6 +571,9 @@ mod tests {
             (ProxyKind::Connect, json!({ "b64data": "?" }), "data"),
             (ProxyKind::Refresh, json!({ "expire_at": u64::MAX }), "expire_at"),
             (ProxyKind::Subscribe, json!({ "b64info": STANDARD.encode("no json") }), "result"),
+            (ProxyKind::Connect, json!({ "b64info": STANDARD.encode("no json") }), "info"),
+            (ProxyKind::Refresh, json!({ "b64info": STANDARD.encode([0xFF]) }), "info"),
+            (ProxyKind::SubRefresh, json!({ "b64info": "?" }), "info"),
             (ProxyKind::Connect, json!({ "channels": [1] }), "subs"),
             (ProxyKind::Publish, json!({ "idempotency_key": "x".repeat(1000) }), "idempotency_key"),
         ] {

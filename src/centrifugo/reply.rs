@@ -25,8 +25,8 @@ pub enum Reply<'r> {
     PresenceStats(usize, usize),
     /// What was published.
     History(&'r HistoryPage),
-    /// What the backend says, as JSON.
-    Rpc(&'r str),
+    /// What the backend says: JSON, or other bytes for a client that speaks Protobuf.
+    Rpc(&'r [u8]),
     /// The connection lasts as long as this.
     Refreshed(ClientId, Ttl),
     /// The subscription lasts as long as this.
@@ -42,8 +42,8 @@ pub struct Connected<'r> {
     pub version: &'r str,
     /// When its token must be renewed.
     pub ttl: Ttl,
-    /// From the backend, as JSON.
-    pub data: Option<&'r str>,
+    /// From the backend: JSON, or other bytes for a client that speaks Protobuf.
+    pub data: Option<&'r [u8]>,
     /// Channels to which the server has subscribed it.
     pub subs: &'r [(Arc<str>, Subscribed)],
     /// Seconds between pings.

@@ -184,6 +184,31 @@ fn keys_and_errors_of_the_api_are_as_libraries_expect_them() {
 }
 
 #[test]
+fn calls_with_their_methods_in_the_body_are_answered_line_by_line() {
+    let gateway = gateway();
+    let post = |headers: &[&str], body: &str| {
+        request(gateway.api_address(), "POST", "/api", headers, body)
+    };
+    assert_eq!((post(&[], "{}").status, post(&[], "{}").body.len()), (401, 0));
+    let key = format!("X-API-Key: {KEY}");
+    let calls = concat!(
+        "{\"method\":\"publish\",\"params\":{\"channel\":\"a\",\"data\":{}}}\n",
+        "{\"method\":\"publish\",\"params\":{\"channel\":\"nowhere:a\",\"data\":{}}}\n",
+        "{\"method\":\"nothing\"}\n{\"method\":\"presence\",\"params\":{}}\n",
+    );
+    let reply = post(&[&key], calls);
+    let lines: Vec<serde_json::Value> =
+        reply.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((reply.status, lines.len()), (200, 4));
+    assert_eq!(lines[0], serde_json::json!({ "result": {} }));
+    let codes: Vec<_> = lines[1..].iter().map(|own| own["error"]["code"].as_u64()).collect();
+    assert_eq!(codes, [Some(102), Some(104), Some(107)]);
+    for body in ["", "x", "[]"] {
+        assert_eq!(post(&[&key], body).status, 400, "{body}");
+    }
+}
+
+#[test]
 fn cent_passes_its_battery() {
     let python = below_root("target/clients/centrifuge/python/bin/python");
     if !python.exists() {

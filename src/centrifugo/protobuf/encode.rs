@@ -29,7 +29,7 @@ impl ProtobufEncoder {
                     writer.number(1, *clients as u64);
                 }),
                 Reply::History(page) => writer.message(11, |writer| history(writer, page)),
-                Reply::Rpc(data) => writer.message(13, |writer| writer.text(1, data)),
+                Reply::Rpc(data) => writer.message(13, |writer| writer.bytes(1, data)),
                 Reply::Refreshed(client, own) => writer.message(14, |writer| {
                     ttl(writer, *own, 3);
                     writer.short(1, client);
@@ -141,7 +141,7 @@ fn connected(writer: &mut Writer, own: &Connected<'_>) {
         let value = |writer: &mut Writer| writer.message(2, |writer| subscribed(writer, own));
         writer.entry(6, |writer| writer.text(1, channel), value);
     }
-    writer.text(5, own.data.unwrap_or_default());
+    writer.bytes(5, own.data.unwrap_or_default());
     ttl(writer, own.ttl, 3);
     writer.text(2, own.version);
     writer.short(1, own.client);

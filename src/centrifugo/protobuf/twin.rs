@@ -566,7 +566,7 @@ proptest! {
         });
         same(&Reply::History(&page), ReplyMessage { history, ..none.clone() })?;
         let rpc = Some(Data { data: data.clone().into_bytes() });
-        same(&Reply::Rpc(&data), ReplyMessage { rpc, ..none.clone() })?;
+        same(&Reply::Rpc(data.as_bytes()), ReplyMessage { rpc, ..none.clone() })?;
         let client = ClientId::new([7; 16]);
         let (expires, name) = (ttl > 0, client.to_string());
         let refresh =
@@ -576,7 +576,7 @@ proptest! {
         same(&Reply::SubRefreshed(Ttl(ttl)), ReplyMessage { sub_refresh, ..none.clone() })?;
 
         let subs = [(channel.as_str().into(), own.clone())];
-        let data_of = Some(data.as_str()).filter(|data| !data.is_empty());
+        let data_of = Some(data.as_bytes()).filter(|data| !data.is_empty());
         let connected = Connected {
             client, version: &version, ttl: Ttl(ttl), data: data_of, subs: &subs, ping_s, pong,
         };

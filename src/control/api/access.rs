@@ -24,7 +24,8 @@ pub(super) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    let is_for_channels = request.uri().path().starts_with("/api/");
+    let path = request.uri().path();
+    let is_for_channels = path == "/api" || path.starts_with("/api/");
     let is_signed = signature::is_signed(request.headers()) && !shared.settings.keys.is_empty();
     let request = match is_signed {
         true => check_signed(&shared, request).await,

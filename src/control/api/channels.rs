@@ -17,6 +17,7 @@ use super::shared::Shared;
 use crate::centrifugo::{
     ApiCall, ApiDisconnect, ApiHistory, ApiPublish, ApiRefresh, ApiRpc, ApiSubscribe,
     ApiUnsubscribe, BadCall, Disconnect, ErrorCode, ProxyError, parse_batch, parse_call,
+    parse_commands,
 };
 use crate::channels::{Publication, PublicationDetails, RECOVERED_MAX, Since};
 use crate::control::admin::Gateway;
@@ -100,14 +101,35 @@ async fn batch(gateway: &Arc<dyn Gateway>, body: &[u8]) -> Result<Response, ApiE
     Ok(json_response(StatusCode::OK, format!("{{\"replies\":[{}]}}", replies.join(","))))
 }
 
-/// What one call of a batch leads to.
-async fn reply_of(gateway: Arc<dyn Gateway>, method: String, body: Box<RawValue>) -> String {
-    let outcome = match parse_call(&method, body.get().as_bytes()) {
-        Ok(call) => outcome_of(&*gateway, call, (&method, body.get().as_bytes())).await,
+/// `POST /api`, of libraries for early versions: calls with their methods in the body, and a reply to each in a line
+/// of its own.
+pub(super) async fn commands(
+    State(shared): State<Arc<Shared>>,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let calls = parse_commands(&body).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let mut replies = Vec::with_capacity(calls.len());
+    for (method, body) in calls {
+        replies.push(wrapped(outcome_in_batch(&*shared.gateway, &method, &body).await));
+    }
+    Ok(json_response(StatusCode::OK, replies.join("\n")))
+}
+
+async fn outcome_in_batch(
+    gateway: &dyn Gateway,
+    method: &str,
+    body: &RawValue,
+) -> Result<String, CallError> {
+    match parse_call(method, body.get().as_bytes()) {
+        Ok(call) => outcome_of(gateway, call, (method, body.get().as_bytes())).await,
         Err(BadCall::Method) => Err(ErrorCode::MethodNotFound.into()),
         Err(BadCall::Json | BadCall::Field) => Err(ErrorCode::BadRequest.into()),
-    };
-    match outcome {
+    }
+}
+
+/// What one call of a batch leads to.
+async fn reply_of(gateway: Arc<dyn Gateway>, method: String, body: Box<RawValue>) -> String {
+    match outcome_in_batch(&*gateway, &method, &body).await {
         Ok(result) => format!("{{{}:{result}}}", Value::from(method)),
         Err(error) => json!({ "error": error_object(&error) }).to_string(),
     }

@@ -23,6 +23,7 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .route("/@connections/{id}", management::methods())
         .route("/{stage}/@connections/{id}", management::methods())
         .route("/api/openapi.json", get(channels::openapi))
+        .route("/api", post(channels::commands))
         .route("/api/{method}", post(channels::call))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

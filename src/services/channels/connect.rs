@@ -203,11 +203,14 @@ impl Channels {
         mut connecting: Connecting,
         effects: &mut Effects<'_>,
     ) {
+        if connecting.data.as_deref().is_some_and(|own| !self.can_read(peer, own)) {
+            return self.disconnect(peer, Disconnect::InappropriateProtocol, effects);
+        }
         let subs = connecting.take_subscriptions();
         let times = self.settings.times;
         let Some(client) = self.clients.get_mut(peer.key) else { return };
         client.phase = Phase::Connected;
-        let data = connecting.data.as_deref().and_then(|own| std::str::from_utf8(own).ok());
+        let data = connecting.data.as_deref();
         let connected = Connected {
             client: client.id,
             version: VERSION,

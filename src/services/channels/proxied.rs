@@ -5,6 +5,9 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::clients::Phase;
 use super::commands::Failure;
 use super::connect::Granted;
@@ -222,8 +225,11 @@ impl Channels {
         let Some(reply) = self.dialogs.take_call(serial) else { return };
         reply.send(match answer {
             Some(ProxyReply::Rpc(data)) => {
-                let data = data.as_deref().filter(|own| is_json(own)).unwrap_or(b"null");
-                ChannelAnswer::Json([b"{\"data\":", data, b"}"].concat())
+                let data = data.as_deref().unwrap_or(b"null");
+                ChannelAnswer::Json(match is_json(data) {
+                    true => [b"{\"data\":", data, b"}"].concat(),
+                    false => format!("{{\"b64data\":\"{}\"}}", STANDARD.encode(data)).into_bytes(),
+                })
             }
             Some(ProxyReply::Error(error)) => ChannelAnswer::Refused(error),
             Some(
@@ -374,12 +380,20 @@ impl Channels {
             }
             AskedFor::Call(id) => match &answer {
                 Some(ProxyReply::Rpc(data)) => {
-                    let data = data.as_deref().and_then(|own| std::str::from_utf8(own).ok());
-                    self.reply(peer, id, &Reply::Rpc(data.unwrap_or("null")), effects);
+                    let data = data.as_deref().unwrap_or(b"null");
+                    if !self.can_read(peer, data) {
+                        return self.disconnect(peer, Disconnect::InappropriateProtocol, effects);
+                    }
+                    self.reply(peer, id, &Reply::Rpc(data), effects);
                 }
                 Some(_) | None => self.refuse(peer, id, answer, effects),
             },
         }
+    }
+
+    /// Whether a client can be given these bytes of a backend in the format that it speaks.
+    pub(super) fn can_read(&self, peer: Peer, data: &[u8]) -> bool {
+        self.clients.format(peer.key) == Format::Protobuf || is_json(data)
     }
 
     /// Tells a client what a backend has said that has not done what was asked.

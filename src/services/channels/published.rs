@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::service::Channels;
 use super::to_home::LeaveReply;
 use crate::centrifugo::{Unsubscribed, is_json, without_newlines};
-use crate::channels::{ChannelName, Publication};
+use crate::channels::{ChannelName, Publication, PublicationDetails};
 use crate::events::ClientEvent;
 use crate::events::publish::{ChannelAction, ChannelItem};
 use crate::inspect::ChannelQuestion;
@@ -31,11 +31,11 @@ impl Channels {
         }
         match &item.action {
             ChannelAction::Send(event, content) => {
-                let Some(data) = data_of(*event, content) else { return 0 };
+                let Some(publication) = publication_of(*event, content) else { return 0 };
                 if publishes {
                     let question = ChannelQuestion::Publish {
                         channel: Arc::clone(&item.channel),
-                        publication: Publication::new(data),
+                        publication,
                         idempotency_key: None,
                         skips_history: false,
                     };
@@ -64,16 +64,25 @@ impl Channels {
     }
 }
 
-/// The data of the publication: text that is JSON as it is, other text as a string. Bytes have none, as not
-/// every member could be sent them.
-fn data_of(event: ClientEvent, content: &[u8]) -> Option<Vec<u8>> {
+/// What is published: text that is JSON as it is, other text as a string. Bytes are as they are, which members
+/// that speak JSON can be given only if they are JSON.
+fn publication_of(event: ClientEvent, content: &[u8]) -> Option<Publication> {
+    let is_json = is_json(content);
     match event {
-        ClientEvent::Text => {}
-        ClientEvent::Binary | ClientEvent::Ping | ClientEvent::Pong => return None,
-    }
-    let text = str::from_utf8(content).ok()?;
-    match is_json(content) {
-        true => Some(without_newlines(text).into_owned().into_bytes()),
-        false => serde_json::to_vec(text).ok(),
+        ClientEvent::Text => {
+            let text = str::from_utf8(content).ok()?;
+            Some(Publication::new(match is_json {
+                true => without_newlines(text).into_owned().into_bytes(),
+                false => serde_json::to_vec(text).ok()?,
+            }))
+        }
+        ClientEvent::Binary if is_json => Some(Publication::new(content.to_vec())),
+        // Nothing is no publication, by whatever way it comes.
+        ClientEvent::Binary if content.is_empty() => None,
+        ClientEvent::Binary => {
+            let details = PublicationDetails { is_binary: true, ..PublicationDetails::default() };
+            Some(Publication { data: content.into(), details: Some(Arc::new(details)) })
+        }
+        ClientEvent::Ping | ClientEvent::Pong => None,
     }
 }

@@ -477,3 +477,51 @@ fn answer_by_chance(asked: &ProxyRequest, random: &mut Random) {
     };
     post(asked, reply);
 }
+
+/// Bytes that are not JSON reach those who can take them; others are told that they cannot.
+#[test]
+fn a_backend_may_answer_with_bytes() {
+    let binary: &[u8] = &[0, 1, 0xFF, 10];
+    for format in FORMATS {
+        let backend = Scripted::default();
+        let mut world = world(&setup(2, 9), proxied(&backend));
+        let connect = |world: &mut World, data: Option<&[u8]>| {
+            let mut own = Member::open_in(world, 1, format);
+            own.send(json!({ "connect": {} }));
+            own.messages(world);
+            let result = ConnectResult {
+                user: "ann".into(),
+                data: data.map(Into::into),
+                ..ConnectResult::default()
+            };
+            let reply = ProxyReply::Connect(Some(Box::new(result)));
+            backend.answer(world, ProxyKind::Connect, Some(reply));
+            let messages = own.messages(world);
+            (own, messages)
+        };
+        let (own, messages) = connect(&mut world, Some(binary));
+        match format {
+            Format::Json => assert_eq!(own.close().map(|own| own.0), Some(3506)),
+            Format::Protobuf => {
+                assert_eq!(messages[0]["connect"]["data"], json!({ "b64data": "AAH/Cg==" }));
+            }
+        }
+        let (mut own, _) = connect(&mut world, Some(b"{}"));
+        let mut call = |world: &mut World, data: &[u8]| {
+            own.send(json!({ "rpc": { "method": "news:get" } }));
+            world.settle();
+            backend.answer(world, ProxyKind::Rpc, Some(ProxyReply::Rpc(Some(data.into()))));
+            let messages = own.messages(world);
+            (messages, own.close().map(|own| own.0))
+        };
+        let (messages, close) = call(&mut world, b"[\"x\"]");
+        assert_eq!((&messages[0]["rpc"]["data"], close), (&json!(["x"]), None));
+        let (messages, close) = call(&mut world, binary);
+        match format {
+            Format::Json => assert_eq!((messages, close), (Vec::new(), Some(3506))),
+            Format::Protobuf => {
+                assert_eq!(messages[0]["rpc"]["data"], json!({ "b64data": "AAH/Cg==" }));
+            }
+        }
+    }
+}

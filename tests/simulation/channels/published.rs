@@ -62,10 +62,36 @@ fn members_of_a_channel_get_what_a_backend_publishes_to_its_name() {
     }
     assert_eq!(publish(&mut world, &item("empty", "1")), 0);
     assert_eq!(publish(&mut world, &item("unknown:x", "1")), 0, "no namespace has it");
-    let action = ChannelAction::Send(ClientEvent::Binary, vec![1]);
-    assert_eq!(publish(&mut world, &ChannelItem { action, ..item("plain", "") }), 0);
+    for (event, content) in [(ClientEvent::Ping, vec![1]), (ClientEvent::Binary, Vec::new())] {
+        let action = ChannelAction::Send(event, content);
+        assert_eq!(publish(&mut world, &ChannelItem { action, ..item("plain", "") }), 0);
+    }
     for member in &mut members {
         assert_eq!(member.messages(&mut world), Vec::<Value>::new());
+    }
+}
+
+#[test]
+fn bytes_are_for_members_who_can_take_them() {
+    let (mut world, mut members) = world_with_members(3);
+    let mut own = Member::connected_in(&mut world, 1, Format::Protobuf);
+    own.ask(&mut world, json!({ "subscribe": { "channel": "plain" } }));
+    let binary = |content: &[u8]| {
+        let action = ChannelAction::Send(ClientEvent::Binary, content.to_vec());
+        ChannelItem { action, ..item("plain", "") }
+    };
+    // What is JSON is so in whatever frame it would have come.
+    assert_eq!(publish(&mut world, &binary(b"[1]")), 4);
+    for member in members.iter_mut().chain([&mut own]) {
+        assert_eq!(member.messages(&mut world)[0]["push"]["pub"]["data"], json!([1]));
+    }
+    // Some may have gone before their loop is asked.
+    assert!(publish(&mut world, &binary(&[0, 1, 0xFF, 10])) > 0);
+    let messages = own.messages(&mut world);
+    assert_eq!(messages[0]["push"]["pub"]["data"], json!({ "b64data": "AAH/Cg==" }));
+    for member in &mut members {
+        world.exchange(&mut member.client);
+        assert_eq!(member.close().map(|own| own.0), Some(3506));
     }
 }
 
