@@ -46,7 +46,7 @@ pub use history::{
 pub use idempotency::{IDEMPOTENCY_KEY_BYTES_MAX, IDEMPOTENCY_MS, IDEMPOTENT_MAX};
 pub use memory_engine::{MemoryEngine, MemoryLimits};
 pub use name::{ChannelName, InvalidChannel, NAME_BYTES_MAX};
-pub use namespace::{Namespace, Namespaces, RecoveryMode, Who};
+pub use namespace::{Namespace, Namespaces, RecoveryMode, SlowMemberPolicy, Who};
 pub use overrides::Overrides;
 pub use position::{EPOCH_BYTES, Epoch, Position};
 pub use presence::{ClientId, ClientInfo, Presence};

@@ -48,6 +48,8 @@ pub struct Namespace {
     /// The least time between two publications of a channel that go to its members, in milliseconds. Those in
     /// between are kept as ever, and only the latest of them goes out. 0 for none.
     pub conflate_ms: u64,
+    /// What becomes of members that are too slow for what is published.
+    pub slow_policy: SlowMemberPolicy,
     /// Whether names with `#` admit the users in them.
     pub allow_user_limited_channels: bool,
 }
@@ -71,6 +73,17 @@ pub enum RecoveryMode {
     Stream,
     /// The latest publication, if it lacks it.
     Cache,
+}
+
+/// What becomes of a member that does not take what is published as fast as it comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SlowMemberPolicy {
+    /// Its connection ends.
+    #[default]
+    Disconnect,
+    /// It gets the latest publication in place of all that waits. If its position is watched, it is a member no
+    /// longer and is told.
+    KeepLatest,
 }
 
 impl Who {
@@ -108,6 +121,7 @@ impl Namespace {
             see_history: none,
             publish_rate: None,
             conflate_ms: 0,
+            slow_policy: SlowMemberPolicy::Disconnect,
             allow_user_limited_channels: false,
         }
     }

@@ -5,7 +5,7 @@ use super::file_path::FilePath;
 use super::limits::GIB;
 use super::rule::{Rule, integer};
 use super::word::{one_of, words};
-use crate::channels::{MemoryLimits, Namespace, RecoveryMode, Who};
+use crate::channels::{MemoryLimits, Namespace, RecoveryMode, SlowMemberPolicy, Who};
 use crate::rate::Rate;
 use crate::services::channels::{ChannelsLimits, ChannelsTimes};
 
@@ -322,6 +322,13 @@ keys! {
             reload: true,
             reached: "The publication waits, and is replaced by a later one.",
         }
+        /// What becomes of members that are too slow for what is published: their connections end, or they get the
+        /// latest publication in place of all that waits for them.
+        pub slow_policy: SlowMemberPolicy {
+            default: SlowMemberPolicy::Disconnect,
+            rule: one_of::<SlowMemberPolicy>(),
+            reload: true,
+        }
         /// The `[[channels.proxy]]` that is asked whether a client may subscribe, in place of the options above.
         pub subscribe_proxy: Option<String> {
             default: None,
@@ -351,6 +358,12 @@ keys! {
             reload: true,
         }
     }
+}
+
+words! {
+    SlowMemberPolicy:
+    "disconnect" = Disconnect,
+    "keep_latest" = KeepLatest,
 }
 
 words! {
@@ -432,6 +445,7 @@ impl NamespaceOptions {
             publish_rate: (self.publications_per_s > 0)
                 .then_some(Rate { per_s: self.publications_per_s, burst: self.publications_burst }),
             conflate_ms: self.conflate_ms,
+            slow_policy: self.slow_policy,
             allow_user_limited_channels: self.allow_user_limited_channels,
         }
     }

@@ -45,7 +45,7 @@ pub use publication::Order;
 pub(crate) use publication::Publication;
 pub use rights::{InvalidGrant, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, Rights, RoomGrants};
 pub use route_observer::{ObservedClient, RouteObserver, SharedRouteObserver};
-pub use route_options::{HttpOptions, RouteOptions, SlowPolicy};
+pub use route_options::{Behind, HttpOptions, RouteOptions, SlowPolicy};
 pub use service_message::ServiceMessage;
 pub use service_sender::ServiceSender;
 pub use token_lookup::{TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups};

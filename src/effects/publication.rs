@@ -39,9 +39,12 @@ impl Publication {
     /// one.
     pub(super) fn may_absorb(&self, next: &Self) -> bool {
         // A batch is one segment of whole frames, so the backlog could not join the texts in it into
-        // one message: a joinable frame stays alone. Of several frames each is short.
+        // one message: a joinable frame stays alone. So does one that a later one may make superfluous.
+        // Of several frames each is short.
         let is_short = |own: &Self| {
-            own.frame.as_bytes().len() <= TOGETHER_FRAME_BYTES_MAX && !own.frame.is_joinable()
+            own.frame.as_bytes().len() <= TOGETHER_FRAME_BYTES_MAX
+                && !own.frame.is_joinable()
+                && own.frame.conflation_key() == 0
         };
         self.more.len() + next.more.len() < TOGETHER_FRAMES_MAX - 1
             && is_short(self)

@@ -1,5 +1,7 @@
 //! The options of a WebSocket route, which the gateway applies around its service.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Identities, MessageLimits, SharedRouteObserver};
@@ -68,6 +70,18 @@ impl Default for RouteOptions {
             observer: None,
         }
     }
+}
+
+/// What becomes of frames with one [conflation key](crate::ws::EncodedFrame::conflated_by) that wait for a
+/// connection which is too slow for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// They stay. If nothing else makes room, the route's [`SlowPolicy`] applies.
+    Close,
+    /// Only the last of them stays.
+    KeepLatest,
+    /// None of them stays, and the connection is a member of the topic no longer.
+    Leave(Arc<str>),
 }
 
 /// What becomes of a pushed message when a connection's backlog has reached its hard mark.

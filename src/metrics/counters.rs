@@ -270,6 +270,11 @@ counters! {
     reading_paused,
     /// Pushed messages dropped at `backlog_hard_bytes` by the route's policy.
     pushes_dropped,
+    /// Publications to channels that a member did not get, being too slow for all, as it gets a later one of the
+    /// channel.
+    channel_publications_superseded,
+    /// Members of channels that were too slow, and were told that they lack what was published from then on.
+    channel_members_behind,
     /// Times that a connection was no longer read because it had sent as much as a rate allows.
     rate_pauses,
     /// Reads whose messages did not count for their user, because as many users as there may be are

@@ -12,6 +12,7 @@
 //!                            └──► "tail of a reply"
 //! ```
 
+mod conflate;
 mod join;
 mod order;
 
@@ -378,7 +379,7 @@ impl Backlog {
     /// Drops everything except the frame whose first bytes are on the wire: without its rest, the
     /// peer would read the next frame as payload (RFC 6455 §5.2).
     pub fn discard_unstarted(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
-        self.discard_where(queue, buffers, |_| true);
+        self.discard_where(queue, buffers, |_, _| true);
     }
 
     /// As [`Backlog::clear`], for a queue of one segment, which is written: most are.
@@ -394,14 +395,14 @@ impl Backlog {
 
     /// Drops the shared frames of which no byte is written; the blocks of the connection stay.
     pub fn discard_unstarted_frames(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
-        self.discard_where(queue, buffers, |segment| segment.order.kind() == SegmentKind::Frame);
+        self.discard_where(queue, buffers, |_, own| own.order.kind() == SegmentKind::Frame);
     }
 
     fn discard_where(
         &mut self,
         queue: &mut OutQueue,
         buffers: &mut Buffers,
-        unwanted: impl Fn(&Segment) -> bool,
+        unwanted: impl Fn(u32, &Segment) -> bool,
     ) {
         let mut rest = std::mem::take(queue);
         // Whether the segment before is kept or already on the wire.
@@ -412,12 +413,12 @@ impl Backlog {
             let continues = segment.order.kind() == SegmentKind::Continuation;
             let is_started = self.is_within_message(segment, written) || (continues && is_kept);
             // A segment that continues a frame shares the fate of the segment before it.
-            is_kept = is_started || !unwanted(segment);
+            is_kept = is_started || !unwanted(index, segment);
             if !is_kept {
                 self.pop(&mut rest, buffers);
                 continue;
             }
-            if written > 0 && unwanted(segment) {
+            if written > 0 && unwanted(index, segment) {
                 self.keep_started(index, written);
             }
             let length = self.content(&self.segments[index as usize]).len();

@@ -34,16 +34,16 @@ pub(crate) use router::{Found, SocketRoute};
 pub use router::{Handler, Route, Router};
 
 pub use crate::effects::{
-    Accept, BackendRequest, CONTROL_FRAMES, ChannelProxy, Checked, ClientHeaders, CloseReason,
-    Effects, EngineDelivery, EngineLink, EventAnswer, EventBackend, EventClient, EventOpening,
-    EventRoom, HttpOptions, INFO_BYTES_MAX, Identities, Identity, IdentityCheck, IdentityOutcome,
-    IdentityReply, IdentitySender, Inquiry, InvalidGrant, InvalidPeer, InvalidUser, LoopSite,
-    Message, MessageLimits, NoEventBackend, ObservedClient, Order, Peer, PlainTerms, Presented,
-    ProxyAnswer, ProxyRequest, REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX,
-    RatePolicy, RelayMode, Rights, RoomGrants, RouteObserver, RouteOptions, ServiceMessage,
-    ServiceSender, SharedChannelProxy, SharedEngineLink, SharedEventBackend, SharedRouteObserver,
-    SlowPolicy, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups,
-    USER_BYTES_MAX,
+    Accept, BackendRequest, Behind, CONTROL_FRAMES, ChannelProxy, Checked, ClientHeaders,
+    CloseReason, Effects, EngineDelivery, EngineLink, EventAnswer, EventBackend, EventClient,
+    EventOpening, EventRoom, HttpOptions, INFO_BYTES_MAX, Identities, Identity, IdentityCheck,
+    IdentityOutcome, IdentityReply, IdentitySender, Inquiry, InvalidGrant, InvalidPeer,
+    InvalidUser, LoopSite, Message, MessageLimits, NoEventBackend, ObservedClient, Order, Peer,
+    PlainTerms, Presented, ProxyAnswer, ProxyRequest, REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX,
+    ROOM_PATTERN_BYTES_MAX, RatePolicy, RelayMode, Rights, RoomGrants, RouteObserver, RouteOptions,
+    ServiceMessage, ServiceSender, SharedChannelProxy, SharedEngineLink, SharedEventBackend,
+    SharedRouteObserver, SlowPolicy, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict,
+    TooManyLookups, USER_BYTES_MAX,
 };
 pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
 
@@ -220,6 +220,13 @@ pub trait Service: Any {
     /// [was at rest](Service::is_at_rest).
     fn on_tick(&mut self, effects: &mut Effects<'_>) {
         let _ = effects;
+    }
+
+    /// The backlog of a peer is full, and frames with a
+    /// [conflation key](crate::ws::EncodedFrame::conflated_by) wait in it: what is to become of them.
+    fn on_behind(&mut self, peer: Peer, conflation_key: u32, effects: &mut Effects<'_>) -> Behind {
+        let _ = (peer, conflation_key, effects);
+        Behind::Close
     }
 
     /// The instance on loop `from` sent a message with [`Effects::tell`]. `from` is this loop for a

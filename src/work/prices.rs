@@ -33,6 +33,8 @@ pub const MAIL: u64 = 300;
 pub const TIMER: u64 = 100;
 /// A slot of the table is looked at, in search of connections.
 pub const SLOT: u64 = 5;
+/// A segment of a backlog is looked at, in search of what need not be sent.
+pub const SEGMENT: u64 = 5;
 /// A socket is asked for the address of its peer.
 pub const ADDRESS: u64 = 300;
 /// A connection is described to an operator, without its address.

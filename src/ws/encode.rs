@@ -105,6 +105,7 @@ pub struct EncodedFrame {
     /// The offset of the payload.
     payload_at: u8,
     is_joinable: bool,
+    conflation_key: u32,
 }
 
 impl EncodedFrame {
@@ -119,6 +120,13 @@ impl EncodedFrame {
     #[must_use]
     pub fn joinable_text(text: &str) -> Self {
         Self { is_joinable: true, ..Self::text(text) }
+    }
+
+    /// The same frame, which a later one with this key makes superfluous where both wait for a connection that
+    /// is too slow for all. With 0, as frames have it, no other does.
+    #[must_use]
+    pub fn conflated_by(self, conflation_key: u32) -> Self {
+        Self { conflation_key, ..self }
     }
 
     /// A binary frame.
@@ -157,7 +165,12 @@ impl EncodedFrame {
         let mut bytes = BytesMut::with_capacity(header.as_bytes().len() + payload.len());
         bytes.put_slice(header.as_bytes());
         bytes.put_slice(payload);
-        Self { bytes: bytes.freeze(), payload_at: header.len, is_joinable: false }
+        Self {
+            bytes: bytes.freeze(),
+            payload_at: header.len,
+            is_joinable: false,
+            conflation_key: 0,
+        }
     }
 
     /// Bytes of memory that it holds while nothing else refers to it: for a short one many times its
@@ -175,10 +188,11 @@ impl EncodedFrame {
         }
         let mut bytes = Vec::with_capacity(self.payload().len() + 1);
         write_line(self.payload(), &mut bytes);
-        Some(Self { bytes: bytes.into(), payload_at: 0, is_joinable: false })
+        let conflation_key = self.conflation_key;
+        Some(Self { bytes: bytes.into(), payload_at: 0, is_joinable: false, conflation_key })
     }
 
-    /// Several frames or lines, concatenated. The batch itself is not joinable.
+    /// Several frames or lines, concatenated. The batch itself is not joinable, and has no conflation key.
     #[must_use]
     pub(crate) fn batch<'f>(frames: impl Iterator<Item = &'f Self> + Clone) -> Self {
         let total = frames.clone().map(|frame| frame.bytes.len()).sum();
@@ -186,14 +200,14 @@ impl EncodedFrame {
         for frame in frames {
             bytes.extend_from_slice(&frame.bytes);
         }
-        Self { bytes: bytes.into(), payload_at: 0, is_joinable: false }
+        Self { bytes: bytes.into(), payload_at: 0, is_joinable: false, conflation_key: 0 }
     }
 
     /// The first `len` bytes of a batch, sharing its memory.
     #[must_use]
     pub(crate) fn cut(&self, len: usize) -> Self {
         let bytes = self.bytes.slice(..len.min(self.bytes.len()));
-        Self { bytes, payload_at: 0, is_joinable: false }
+        Self { bytes, payload_at: 0, is_joinable: false, conflation_key: 0 }
     }
 
     /// The bytes for the wire: header and payload.
@@ -206,6 +220,12 @@ impl EncodedFrame {
     #[must_use]
     pub fn is_joinable(&self) -> bool {
         self.is_joinable
+    }
+
+    /// What [`EncodedFrame::conflated_by`] was given; 0 for none.
+    #[must_use]
+    pub fn conflation_key(&self) -> u32 {
+        self.conflation_key
     }
 
     /// Whether this is an unfragmented, uncompressed text frame.

@@ -11,9 +11,9 @@ use tidegate::http::{PlainRequest, Rejection, RequestHead};
 use tidegate::inspect::{ChannelAnswer, ChannelQuestion};
 use tidegate::mail::Reply;
 use tidegate::services::{
-    Accept, Admission, BackendRequest, CloseReason, ConnectRequest, ControlFrame, Description,
-    Effects, LoopSite, Message, ObservedClient, Peer, RouteObserver, Service, ServiceMessage,
-    ServiceSender,
+    Accept, Admission, BackendRequest, Behind, CloseReason, ConnectRequest, ControlFrame,
+    Description, Effects, LoopSite, Message, ObservedClient, Peer, RouteObserver, Service,
+    ServiceMessage, ServiceSender,
 };
 use tidegate::ws::{CloseCode, EncodedFrame};
 
@@ -132,6 +132,10 @@ impl<S: Service> Service for Watched<S> {
         effects: &mut Effects<'_>,
     ) {
         self.service.on_service_message(from, message, effects);
+    }
+
+    fn on_behind(&mut self, peer: Peer, conflation_key: u32, effects: &mut Effects<'_>) -> Behind {
+        self.service.on_behind(peer, conflation_key, effects)
     }
 
     fn on_start(&mut self, service_sender: ServiceSender) {

@@ -95,7 +95,8 @@ fn key_of(index: usize, leaf: &str) -> String {
 
 const NAMESPACE: &str = "must be of letters, digits, \"-\", \"_\" and \".\"";
 const SLOW: &str = "must be \"disconnect\" where the service is \"channels\": a client that comes back \
-                    recovers, and one that stays would lack publications without being told";
+                    recovers, and one that stays would lack publications without being told; \
+                    channels.namespace.slow_policy is for those of one namespace";
 
 #[cfg(test)]
 mod tests {

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use super::Connections;
+use crate::conn::active::resume_reading;
 use crate::conn::fanout::{
     Ahead, Delivered, Encoded, PushResult, Pusher, SharedFrame, Volume, Walk,
 };
 use crate::conn::flags::Flags;
 use crate::conn::inspect::{Inspector, SLICE_WORK, Viewer};
 use crate::conn::slot::Conn;
-use crate::effects::{ChannelCounts, CloseReason, Effect, Order, Peer, Publication};
+use crate::effects::{Behind, ChannelCounts, CloseReason, Effect, Order, Peer, Publication};
 use crate::inspect::{ClosedSlice, ConnectionFilter, Query, SentSlice};
 use crate::key::{ConnKey, home_loop};
 use crate::mail::{LoopMessage, LoopMessageKind};
@@ -370,6 +371,7 @@ impl<S: Transport> Connections<S> {
         let is_done = walked == remaining.len();
         self.membership.advance(route, &publication.topic, walked, is_done);
         for (key, pushed) in to_follow {
+            let pushed = self.make_room_for(key, pushed, encoded);
             self.after_push(key, pushed);
         }
         is_done
@@ -400,40 +402,138 @@ impl<S: Transport> Connections<S> {
     }
 
     fn push_lacking(&mut self, key: ConnKey, topic: &str, walk: &mut Walk) -> PushResult {
-        let own = self.services.loop_index();
-        let Some(conn) = self.table.get_mut(key) else { return PushResult::Done };
-        let Some(is_remaining) = self.membership.is_remaining(conn, topic) else {
-            return PushResult::Done;
-        };
-        let own_route = &*self.services.route(conn.route).0;
-        let options = &own_route.options;
-        let run_queue = &mut self.schedule.run_queue;
-        let mut pusher =
-            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, own_route);
-        let peer = Some(Peer { loop_index: own, key });
-        let (mut result, mut count) = (PushResult::Done, 0);
-        for (publication, encoded) in walk.lacking(key, is_remaining, options) {
+        let peer = Some(Peer { loop_index: self.services.loop_index(), key });
+        let mut result = PushResult::Done;
+        for number in 0.. {
+            // Looked up each time, as it may have had to leave the topic.
+            let Some(conn) = self.table.get(key) else { break };
+            let Some(is_remaining) = self.membership.is_remaining(conn, topic) else { break };
+            let options = &self.services.route(conn.route).0.options;
+            let lacking = walk.lacking(key, is_remaining, options).nth(number);
+            let Some((publication, encoded)) = lacking else { break };
             if publication.except == peer {
                 continue;
             }
-            pusher.begin_trace();
-            let pushed = match encoded {
-                Encoded::Frame(frame) => pusher.push(conn, key, frame),
-                Encoded::Batch(batch) => pusher.push_batch(conn, key, batch),
-            };
-            count += 1;
-            pusher.trace(Peer { loop_index: own, key }, encoded.frames());
-            pusher.count(1, encoded.volume());
+            let pushed = self.push_encoded(key, encoded);
+            let pushed = self.make_room_for(key, pushed, encoded);
             if pushed != PushResult::Done {
                 result = pushed;
             }
-            if matches!(pushed, PushResult::Failed | PushResult::TooSlow) {
+            if matches!(pushed, PushResult::Failed | PushResult::TooSlow(_)) {
                 break;
             }
         }
-        pusher.charge(count);
         walk.pass(key);
         result
+    }
+
+    /// Pushes a publication to one connection.
+    fn push_encoded(&mut self, key: ConnKey, encoded: &mut Encoded) -> PushResult {
+        let batch = match encoded {
+            Encoded::Frame(frame) => return self.push_frame(key, frame),
+            Encoded::Batch(batch) => batch,
+        };
+        let loop_index = self.services.loop_index();
+        let Some(conn) = self.table.get_mut(key) else { return PushResult::Done };
+        let route = &*self.services.route(conn.route).0;
+        let run_queue = &mut self.schedule.run_queue;
+        let mut pusher =
+            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, route);
+        let pushed = pusher.push_batch(conn, key, batch);
+        pusher.trace(Peer { loop_index, key }, &batch.alone);
+        pusher.count(1, batch.volume());
+        pusher.charge(1);
+        pushed
+    }
+
+    /// As above, a frame by itself.
+    fn push_frame(&mut self, key: ConnKey, frame: &mut SharedFrame) -> PushResult {
+        let loop_index = self.services.loop_index();
+        let Some(conn) = self.table.get_mut(key) else { return PushResult::Done };
+        let route = &*self.services.route(conn.route).0;
+        let run_queue = &mut self.schedule.run_queue;
+        let mut pusher =
+            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, route);
+        let pushed = pusher.push(conn, key, frame);
+        pusher.trace(Peer { loop_index, key }, std::slice::from_ref(frame));
+        pusher.count(1, Volume::of(frame));
+        pusher.charge(1);
+        pushed
+    }
+
+    /// What a push came to, once it was done again for a connection that was too slow for it and that need
+    /// not get all that waits.
+    #[inline]
+    fn make_room_for(
+        &mut self,
+        key: ConnKey,
+        pushed: PushResult,
+        encoded: &mut Encoded,
+    ) -> PushResult {
+        match pushed {
+            PushResult::Done | PushResult::Written | PushResult::Failed => pushed,
+            PushResult::TooSlow(done) => self.push_again(key, encoded, done),
+        }
+    }
+
+    /// Pushes frames for which there was no room, all but the first `done`.
+    #[cold]
+    fn push_again(&mut self, key: ConnKey, encoded: &mut Encoded, done: usize) -> PushResult {
+        for frame in encoded.frames_mut().iter_mut().skip(done) {
+            let conflation_key = frame.frame().conflation_key();
+            let pushed = match self.push_frame(key, frame) {
+                PushResult::TooSlow(_) => match self.make_room(key, conflation_key) {
+                    Room::None => return PushResult::TooSlow(0),
+                    Room::Made => self.push_frame(key, frame),
+                    Room::NotNeeded => PushResult::Written,
+                },
+                pushed @ (PushResult::Done | PushResult::Written | PushResult::Failed) => pushed,
+            };
+            if matches!(pushed, PushResult::Failed | PushResult::TooSlow(_)) {
+                return pushed;
+            }
+        }
+        PushResult::Written
+    }
+
+    /// Drops frames that a connection need not get, where one with this conflation key is to come next.
+    fn make_room(&mut self, key: ConnKey, new: u32) -> Room {
+        let peer = Peer { loop_index: self.services.loop_index(), key };
+        let Some(conn) = self.table.get(key).filter(|conn| conn.state.is_open()) else {
+            return Room::None;
+        };
+        let route = conn.route;
+        let mut room = Room::None;
+        for own in self.output.superseded(conn, new, &mut self.turn) {
+            let mut behind = Behind::Close;
+            self.services.call(route, |route, effects| {
+                behind = route.service.on_behind(peer, own, effects);
+            });
+            let Some(conn) = self.table.get_mut(key) else { return Room::None };
+            let keeps_latest = match behind {
+                Behind::Close => continue,
+                Behind::KeepLatest => true,
+                Behind::Leave(topic) => {
+                    // At once: what is published next would be behind a hole.
+                    self.membership.unsubscribe(conn, &topic);
+                    false
+                }
+            };
+            let keeps_last = keeps_latest && own != new;
+            let turn = &mut self.turn;
+            let dropped = self.output.discard_conflated(conn, own, keeps_last, turn);
+            match keeps_latest {
+                true => turn.counters.channel_publications_superseded.add(dropped as u64),
+                false => turn.counters.channel_members_behind.add(1),
+            }
+            let is_needed = keeps_latest || own != new;
+            room = if room == Room::NotNeeded || !is_needed { Room::NotNeeded } else { Room::Made };
+        }
+        if let Some(conn) = self.table.get_mut(key) {
+            let high_bytes = self.turn.settings.backlog_high_bytes;
+            resume_reading(conn, key, &mut self.schedule.run_queue, high_bytes);
+        }
+        room
     }
 
     /// Does what an operator asks for, or answers: no more of it than a slice.
@@ -565,21 +665,16 @@ impl<S: Transport> Connections<S> {
     /// As above; whether it is there and open.
     fn push_if_open(&mut self, key: ConnKey, frame: EncodedFrame) -> bool {
         self.catch_up(key);
-        let takes = |conn: &&mut Conn<S>| {
+        let takes = |conn: &&Conn<S>| {
             // What a relay passes on is not ours to add to.
             conn.state.is_open() && !conn.protocol.is_relayed()
         };
-        let Some(conn) = self.table.get_mut(key).filter(takes) else { return false };
-        let loop_index = self.services.loop_index();
-        let route = &*self.services.route(conn.route).0;
-        let run_queue = &mut self.schedule.run_queue;
-        let mut pusher =
-            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, route);
-        let mut frame = SharedFrame::new(frame, &route.options);
-        let pushed = pusher.push(conn, key, &mut frame);
-        pusher.trace(Peer { loop_index, key }, std::slice::from_ref(&frame));
-        pusher.count(1, Volume::of(&frame));
-        frame.release(self.output.sharing().1, &self.turn.counters);
+        let Some(conn) = self.table.get(key).filter(takes) else { return false };
+        let options = &self.services.route(conn.route).0.options;
+        let mut encoded = Encoded::Frame(SharedFrame::new(frame, options));
+        let pushed = self.push_encoded(key, &mut encoded);
+        let pushed = self.make_room_for(key, pushed, &mut encoded);
+        encoded.release(self.output.sharing().1, &self.turn.counters);
         self.after_push(key, pushed);
         true
     }
@@ -589,13 +684,23 @@ impl<S: Transport> Connections<S> {
             PushResult::Done => {}
             PushResult::Written => self.arm_if_asked(key),
             PushResult::Failed => self.abort(key, CloseReason::Reset),
-            PushResult::TooSlow => {
+            PushResult::TooSlow(_) => {
                 let Some(route) = self.table.get(key).map(|conn| conn.route) else { return };
                 let code = self.services.route(route).0.options.slow_code;
                 self.fail(key, code, "too slow", CloseReason::Slow);
             }
         }
     }
+}
+
+/// What came of making room for a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    None,
+    /// It may be pushed again.
+    Made,
+    /// It is not for the connection any more.
+    NotNeeded,
 }
 
 /// Members between two looks at the share.

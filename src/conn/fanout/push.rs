@@ -44,8 +44,9 @@ pub(crate) enum PushResult {
     Written,
     /// The connection failed while its queue was written.
     Failed,
-    /// The queue is full, and the policy is to close the connection.
-    TooSlow,
+    /// The queue is full, and the policy is to close the connection. The frames of a batch that were
+    /// pushed before.
+    TooSlow(usize),
 }
 
 impl<'p> Pusher<'p> {
@@ -83,17 +84,20 @@ impl<'p> Pusher<'p> {
             return PushResult::Done;
         }
         let mut pushed = PushResult::Done;
-        let mut frames = batch.alone.iter_mut();
-        while let Some(frame) = frames.next() {
-            match self.push(conn, key, frame) {
-                PushResult::Done => {}
-                PushResult::Written => pushed = PushResult::Written,
-                // It is about to end: the rest of the batch is not for it.
-                ended @ (PushResult::Failed | PushResult::TooSlow) => {
-                    frames.for_each(|frame| self.miss(Volume::of(frame)));
-                    return ended;
+        let mut frames = batch.alone.iter_mut().enumerate();
+        while let Some((number, frame)) = frames.next() {
+            let ended = match self.push(conn, key, frame) {
+                PushResult::Done => continue,
+                PushResult::Written => {
+                    pushed = PushResult::Written;
+                    continue;
                 }
-            }
+                PushResult::Failed => PushResult::Failed,
+                PushResult::TooSlow(_) => PushResult::TooSlow(number),
+            };
+            // It is about to end, unless there comes to be room: the rest of the batch waits for that.
+            frames.for_each(|(_, frame)| self.miss(Volume::of(frame)));
+            return ended;
         }
         pushed
     }
@@ -281,7 +285,7 @@ impl<'p> Pusher<'p> {
         // Without memory, a recipient for whom nothing waits is none of those who use it up.
         if !conn.queue.is_empty() && mark.is_reached(&conn.queue, encoding, self.output.backlog()) {
             match self.options.slow_policy {
-                SlowPolicy::Disconnect => return (PushResult::TooSlow, false),
+                SlowPolicy::Disconnect => return (PushResult::TooSlow(0), false),
                 SlowPolicy::DropNewest => {
                     self.turn.counters.pushes_dropped.add(1);
                     return (PushResult::Written, false);

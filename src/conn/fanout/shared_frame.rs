@@ -129,7 +129,9 @@ impl SharedFrame {
             return best.and_then(|(_, encoding)| *encoding);
         }
         let payload = compressor.compress(self.frame.payload(), terms, None);
-        let frame = payload.map(|payload| EncodedFrame::compressed(self.frame.kind(), payload));
+        let key = self.frame.conflation_key();
+        let frame = payload
+            .map(|payload| EncodedFrame::compressed(self.frame.kind(), payload).conflated_by(key));
         let encoding = frame.map(|frame| FrameEncoding::share(frame, backlog));
         self.compressed.push((terms, encoding));
         encoding

@@ -80,11 +80,11 @@ impl Encoded {
         }
     }
 
-    /// The frames, in their order.
-    pub(crate) fn frames(&self) -> &[SharedFrame] {
+    /// The frames, in their order, to be pushed one by one.
+    pub(crate) fn frames_mut(&mut self) -> &mut [SharedFrame] {
         match self {
-            Self::Frame(frame) => std::slice::from_ref(frame),
-            Self::Batch(batch) => &batch.alone,
+            Self::Frame(frame) => std::slice::from_mut(frame),
+            Self::Batch(batch) => &mut batch.alone,
         }
     }
 

@@ -507,6 +507,25 @@ impl Output {
         self.backlog.discard_unstarted_frames(&mut conn.queue, &mut turn.memory);
     }
 
+    /// The conflation keys of frames that a connection need not get, as later ones with the same key wait, or one
+    /// with the key `new` comes next: see [`Backlog::superseded`].
+    pub(crate) fn superseded<S>(&self, conn: &Conn<S>, new: u32, turn: &mut Turn) -> Vec<u32> {
+        let (keys, looked_at) = self.backlog.superseded(&conn.queue, new);
+        turn.work.charge(looked_at as u64 * prices::SEGMENT);
+        keys
+    }
+
+    /// Drops the unstarted frames with a conflation key, but for the last if it is wanted; how many.
+    pub(crate) fn discard_conflated<S>(
+        &mut self,
+        conn: &mut Conn<S>,
+        key: u32,
+        keeps_last: bool,
+        turn: &mut Turn,
+    ) -> usize {
+        self.backlog.discard_conflated(&mut conn.queue, key, keeps_last, &mut turn.memory)
+    }
+
     /// Drops all that waits for a connection.
     pub(crate) fn clear<S>(&mut self, conn: &mut Conn<S>, turn: &mut Turn) {
         self.backlog.clear(&mut conn.queue, &mut turn.memory);

@@ -153,6 +153,8 @@ enum Change {
     Join,
     DiscardUnstarted,
     DiscardUnstartedFrames,
+    Keyed(u32),
+    DiscardConflated(u32, bool),
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -165,6 +167,8 @@ fn change() -> impl Strategy<Value = Change> {
         2 => Just(Change::Join),
         1 => Just(Change::DiscardUnstarted),
         1 => Just(Change::DiscardUnstartedFrames),
+        3 => (1..4u32).prop_map(Change::Keyed),
+        1 => (1..4u32, any::<bool>()).prop_map(|own| Change::DiscardConflated(own.0, own.1)),
     ]
 }
 
@@ -205,6 +209,13 @@ proptest! {
                 Change::DiscardUnstarted => backlog.discard_unstarted(&mut queue, &mut buffers),
                 Change::DiscardUnstartedFrames => {
                     backlog.discard_unstarted_frames(&mut queue, &mut buffers);
+                }
+                Change::Keyed(key) => {
+                    push(&mut backlog, &mut queue, &[EncodedFrame::binary(b"f").conflated_by(key)]);
+                }
+                Change::DiscardConflated(key, keeps_last) => {
+                    backlog.discard_conflated(&mut queue, key, keeps_last, &mut buffers);
+                    prop_assert!(!backlog.superseded(&queue, 0).0.contains(&key));
                 }
             }
             let count = walked(&backlog, &queue);

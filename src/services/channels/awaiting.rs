@@ -82,7 +82,8 @@ impl RareMembers {
                 (own.frames, own.is_cut) = (Vec::new(), true);
             }
             if !own.is_cut {
-                own.frames.push(frame.clone());
+                // It goes out alone, whatever becomes of those behind it.
+                own.frames.push(frame.clone().conflated_by(0));
                 own.bytes = bytes;
             }
         }

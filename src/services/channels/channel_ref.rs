@@ -1,9 +1,10 @@
 //! Channels as the loops of their members know them: the name, the options and the home, once for all members.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use crate::channels::{ChannelName, Namespace};
+use crate::channels::{ChannelName, Namespace, SlowMemberPolicy};
 use crate::key::home_loop;
 use crate::shrink::Shrink as _;
 
@@ -16,6 +17,9 @@ pub(super) struct ChannelRef {
     /// all.
     pub(super) joins: Option<Arc<str>>,
     pub(super) namespace: Arc<Namespace>,
+    /// What frames with its publications are [conflated by](crate::ws::EncodedFrame::conflated_by); 0 where
+    /// they are not.
+    pub(super) conflation_key: u32,
     /// The loop that orders what happens in it.
     pub(super) home: u16,
 }
@@ -24,11 +28,16 @@ impl ChannelRef {
     pub(super) fn new(name: &ChannelName<'_>, namespace: &Arc<Namespace>, loop_count: u16) -> Self {
         let is_apart = namespace.join_leave && !namespace.force_push_join_leave;
         let joins = is_apart.then(|| joins_topic(name.as_str()));
+        let conflation_key = match namespace.slow_policy {
+            SlowMemberPolicy::Disconnect => 0,
+            SlowMemberPolicy::KeepLatest => conflation_key(name.as_str()),
+        };
         let namespace = Arc::clone(namespace);
         Self {
             name: name.as_str().into(),
             joins,
             namespace,
+            conflation_key,
             home: home_loop(name.as_str(), loop_count),
         }
     }
@@ -45,9 +54,19 @@ impl ChannelRef {
             name: Arc::clone(&self.name),
             joins,
             namespace: Arc::new(namespace),
+            conflation_key: self.conflation_key,
             home: self.home,
         }
     }
+}
+
+/// The key of a channel with this name, which few others have, and none of the same connection as a rule.
+pub(super) fn conflation_key(name: &str) -> u32 {
+    // Of a fixed seed, so all loops agree.
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    // The home is taken from the lower half.
+    u32::try_from(hasher.finish() >> 32).unwrap_or(0).max(1)
 }
 
 /// No channel has a line break in its name.

@@ -73,6 +73,8 @@ pub(super) struct Subscription {
     pub(super) serial: u16,
     /// Whether the server has made it.
     pub(super) is_own: bool,
+    /// Whether the client relies on getting all that is published.
+    pub(super) lacks_nothing: bool,
 }
 
 /// How far a connection has come.

@@ -454,7 +454,8 @@ impl Home {
         let encoder = &mut self.encoder;
         let own = Arc::clone(&at_home.channel);
         at_home.publish(&own, Topic::Publications, effects, |format| {
-            encoder.publication(format, channel, offset, publication).frame()
+            let frame = encoder.publication(format, channel, offset, publication).frame();
+            frame.conflated_by(own.conflation_key)
         });
     }
 

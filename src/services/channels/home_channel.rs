@@ -204,8 +204,18 @@ impl HomeChannel {
 
 impl ProtobufMembers {
     fn of(name: &str) -> Box<Self> {
-        // No channel has a control character in its name.
-        let topic = |prefix: &str| Arc::from(format!("{prefix}{name}"));
-        Box::new(Self { count: 0, topic: topic("\r"), joins: topic("\r\n") })
+        let joins = Arc::from(format!("{PROTOBUF}\n{name}"));
+        Box::new(Self { count: 0, topic: format!("{PROTOBUF}{name}").into(), joins })
     }
 }
+
+/// The topic of a channel's publications for those who speak this.
+pub(super) fn topic_in(format: Format, name: &Arc<str>) -> Arc<str> {
+    match format {
+        Format::Json => Arc::clone(name),
+        Format::Protobuf => format!("{PROTOBUF}{name}").into(),
+    }
+}
+
+/// What topics begin with that those hear who speak Protobuf. No channel has a control character in its name.
+const PROTOBUF: char = '\r';

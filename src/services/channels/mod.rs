@@ -19,6 +19,7 @@
 
 mod awaiting;
 mod backend;
+mod behind;
 mod channel_ref;
 mod client_ids;
 mod clients;

@@ -23,7 +23,7 @@ use crate::inspect::{ChannelAnswer, ChannelQuestion};
 use crate::key::ConnKey;
 use crate::mail::Reply;
 use crate::services::{
-    Accept, Admission, ClientHeaders, CloseReason, ConnectRequest, Description, Effects,
+    Accept, Admission, Behind, ClientHeaders, CloseReason, ConnectRequest, Description, Effects,
     EngineDelivery, Identity, LoopSite, Message, Peer, ProxyAnswer, Service, ServiceMessage,
     ServiceSender,
 };
@@ -334,6 +334,10 @@ impl Service for Channels {
     fn on_tick(&mut self, effects: &mut Effects<'_>) {
         self.run_timers(effects);
         self.home.on_tick(effects);
+    }
+
+    fn on_behind(&mut self, peer: Peer, key: u32, effects: &mut Effects<'_>) -> Behind {
+        self.member_is_behind(peer, key, effects)
     }
 
     fn on_service_message(&mut self, _: u16, message: ServiceMessage, effects: &mut Effects<'_>) {

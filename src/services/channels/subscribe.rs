@@ -8,7 +8,7 @@ use super::service::Channels;
 use super::to_home::{ChannelAction, Subscribe, ToHome, Told};
 use super::tokens::{subscription_token, ttl};
 use crate::centrifugo::{Disconnect, ErrorCode, SubscribeRequest, SubscriptionOptions};
-use crate::channels::{ChannelName, Namespace};
+use crate::channels::{ChannelName, Namespace, RecoveryMode};
 use crate::services::{Effects, Peer, SharedChannelProxy};
 
 impl From<&SubscriptionOptions> for RareSubscription {
@@ -171,13 +171,19 @@ impl Channels {
         client.subscriptions.reserve_exact(1);
         let channel_of_client = Arc::clone(&channel);
         let is_own = !matches!(told, Told::Reply(_));
-        client.subscriptions.push(Subscription { channel: channel_of_client, serial, is_own });
+        let is_recoverable = channel.namespace.recovers(wishes.recoverable);
+        let is_positioned = channel.namespace.positions(wishes.positioned, is_recoverable);
+        client.subscriptions.push(Subscription {
+            lacks_nothing: is_positioned && channel.namespace.recovery_mode == RecoveryMode::Stream,
+            channel: channel_of_client,
+            serial,
+            is_own,
+        });
         if options.info.is_some() || options.expires_at.is_some() {
             client.set_rare_subscription(serial, options.into());
             self.file_anew(peer, effects);
         }
         let namespace = &*channel.namespace;
-        let is_recoverable = namespace.recovers(wishes.recoverable);
         let is_told_of = namespace.presence || namespace.join_leave;
         let info = if is_told_of { self.client_info(peer, name.as_str()) } else { None };
         let recover = recover.filter(|_| is_recoverable);
@@ -192,7 +198,7 @@ impl Channels {
             info,
             ttl: ttl(expires_at, effects.wall_now()),
             is_recoverable,
-            is_positioned: namespace.positions(wishes.positioned, is_recoverable),
+            is_positioned,
             recover: recover.map(|(offset, epoch)| (offset, Box::from(epoch))),
             rejects_unrecovered: wishes.rejects_unrecovered,
             hears_joins: (base.join_leave || namespace.join_leave) && hears,

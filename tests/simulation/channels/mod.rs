@@ -1,6 +1,7 @@
 //! Channels on the fake kernel: what clients are answered, and that nothing is lost without a word.
 
 mod backend;
+mod behind;
 mod binary;
 mod commands;
 mod handover;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use tidegate::centrifugo::SubscriptionOptions;
+use tidegate::channels::SlowMemberPolicy;
 use tidegate::inspect::{ChannelQuestion, Query};
 use tidegate::sim::{Faults, Random};
 
@@ -33,6 +34,8 @@ struct Actor {
     is_taken_out: bool,
     /// Data that it has got in channels without history, on this connection.
     plain: Vec<String>,
+    /// The offset of the last that it has got in [`LATEST`], on this connection.
+    latest: u64,
 }
 
 /// The checker: what was published, by channel and offset.
@@ -49,12 +52,14 @@ struct Shadow {
 }
 
 /// Where clients subscribe.
-const CHANNELS: [&str; 4] = ["kept:a", "kept:b", "calm:a", "plain"];
+const CHANNELS: [&str; 6] = ["kept:a", "kept:b", "calm:a", "plain", "late:a", LATEST];
 /// Where only the server subscribes them.
 const OF_SERVER: &str = "kept:server";
-const ALL: [&str; 5] = ["kept:a", "kept:b", "calm:a", "plain", OF_SERVER];
-/// Those with recovery.
-const KEPT: [&str; 4] = ["kept:a", "kept:b", "calm:a", OF_SERVER];
+const ALL: [&str; 7] = ["kept:a", "kept:b", "calm:a", "plain", "late:a", LATEST, OF_SERVER];
+/// Those with recovery. Of `late:a` members are taken out that are too slow.
+const KEPT: [&str; 5] = ["kept:a", "kept:b", "calm:a", "late:a", OF_SERVER];
+/// Where members without a position get the latest if they are too slow.
+const LATEST: &str = "latest:a";
 /// Between two publications of a channel `calm:` to its members, in milliseconds.
 const CONFLATE_MS: u64 = 200;
 
@@ -69,6 +74,7 @@ impl Actor {
             is_granted: false,
             is_taken_out: false,
             plain: Vec::new(),
+            latest: 0,
         }
     }
 
@@ -100,6 +106,7 @@ impl Actor {
         self.channels.clear();
         self.asked.clear();
         self.plain.clear();
+        self.latest = 0;
         self.is_slow = false;
     }
 
@@ -161,12 +168,22 @@ impl Actor {
             if let Some(subscribed) = push.get("subscribe") {
                 return self.subscribed_by_server(channel, subscribed);
             }
-            if push.get("unsubscribe").is_some() {
+            if let Some(end) = push.get("unsubscribe") {
+                let is_by_backend = channel == OF_SERVER && end["code"] == 2000;
+                if !is_by_backend && !(channel == "late:a" && end["code"] == 2500) {
+                    return Err("it is in the channel by right".into());
+                }
                 let was_member = self.channels.remove(channel) == Some(true);
                 return if was_member { Ok(()) } else { Err("the end of no subscription".into()) };
             }
             if self.channels.get(channel) != Some(&true) {
                 return Err("a push of a channel without a subscription".into());
+            }
+            if channel == LATEST {
+                let offset = push["pub"]["offset"].as_u64().ok_or("no offset")?;
+                let before = std::mem::replace(&mut self.latest, offset);
+                let is_later = offset > before;
+                return if is_later { Ok(()) } else { Err(format!("behind {before}")) };
             }
             // Members of a channel with an interval get the latest of what was published in it.
             let is_whole = !channel.starts_with("calm");
@@ -281,7 +298,12 @@ impl Race {
         setup.backlog_messages_max = Some(12);
         let size = [2, 8, 40][random.below(3)];
         let calm = Namespace { conflate_ms: CONFLATE_MS, ..kept_namespace("calm", size) };
-        let namespaces = [open_namespace(""), kept_namespace("kept", size), calm];
+        let slow_policy = SlowMemberPolicy::KeepLatest;
+        let late = Namespace { slow_policy, ..kept_namespace("late", size) };
+        let force_recovery = false;
+        let latest = Namespace { slow_policy, force_recovery, ..kept_namespace("latest", size) };
+        let kept = kept_namespace("kept", size);
+        let namespaces = [open_namespace(""), kept, calm, late, latest];
         let world = world(&setup, settings_with_tokens(namespaces));
         world.network.set_send_buffer_bytes(1500);
         let actors = (0..2 + random.below(5)).map(|_| Actor::new()).collect();
@@ -391,6 +413,7 @@ impl Race {
         for number in 0..self.actors.len() {
             self.read_out(number)?;
         }
+        self.latest_is_there()?;
         for channel in KEPT {
             let mut asker = Member::connected(&mut self.world, 0);
             let reply = asker.ask(&mut self.world, json!({ "history": { "channel": channel } }));
@@ -425,6 +448,25 @@ impl Race {
         Ok(())
     }
 
+    /// Members of the channel whose latest counts have that.
+    fn latest_is_there(&mut self) -> Result<(), String> {
+        let mut asker = Member::connected(&mut self.world, 0);
+        let publish = json!({ "publish": { "channel": LATEST, "data": "end" } });
+        asker.ask(&mut self.world, publish);
+        for number in 0..self.actors.len() {
+            self.read_out(number)?;
+        }
+        let reply = asker.ask(&mut self.world, json!({ "history": { "channel": LATEST } }));
+        let top = reply["history"]["offset"].as_u64();
+        for (number, actor) in self.actors.iter().enumerate() {
+            let is_member = actor.member.is_some() && actor.channels.get(LATEST) == Some(&true);
+            if is_member && Some(actor.latest) != top {
+                return Err(format!("client {number} has {} of {top:?}", actor.latest));
+            }
+        }
+        Ok(())
+    }
+
     fn run(&mut self) -> Result<(), String> {
         for serial in 0..250 {
             self.step(serial)?;
@@ -443,6 +485,7 @@ fn members_get_everything_once_and_in_order_or_are_told() {
     let seeds = only.map_or(first..first + count, |seed| seed..seed + 1);
     let (mut published, mut recovered, mut lost, mut slow) = (0, 0, 0, 0);
     let mut recovered_at_connect = 0;
+    let (mut superseded, mut behind) = (0, 0);
     for seed in seeds {
         let mut race = Race::new(seed);
         if let Err(why) = race.run() {
@@ -453,15 +496,19 @@ fn members_get_everything_once_and_in_order_or_are_told() {
         recovered_at_connect += race.shadow.recovered_at_connect;
         lost += race.shadow.lost;
         slow += race.world.counter("closed_slow");
+        superseded += race.world.counter("channel_publications_superseded");
+        behind += race.world.counter("channel_members_behind");
     }
     println!(
         "interleavings: {count} with {published} publications kept, {recovered} recoveries, {lost} told \
-         that some is lost, {slow} closed as too slow"
+         that some is lost, {slow} closed as too slow, {behind} taken out of a channel, {superseded} left out \
+         for a later one"
     );
     if only.is_none() && count >= SEEDS {
         // Otherwise nothing would have been shown.
         assert!(recovered > 0 && lost > 0 && slow > 0, "{recovered} {lost} {slow}");
         assert!(recovered_at_connect > 0);
+        assert!(superseded > 0 && behind > 0, "{superseded} {behind}");
     }
 }
 
