@@ -28,6 +28,8 @@ pub struct RouteOptions {
     pub slow_policy: SlowPolicy,
     /// The code with which [`SlowPolicy::Disconnect`] closes.
     pub slow_code: CloseCode,
+    /// The code with which a drain closes.
+    pub drain_code: CloseCode,
     /// Whether a drain tells its clients before those of other routes.
     pub is_told_first: bool,
     /// How messages are compressed for clients that offer permessage-deflate; `None` declines it.
@@ -62,6 +64,7 @@ impl Default for RouteOptions {
             backlog_messages_max: None,
             slow_policy: SlowPolicy::Disconnect,
             slow_code: CloseCode::TOO_SLOW,
+            drain_code: CloseCode::GOING_AWAY,
             is_told_first: false,
             deflate: Some(DeflateOptions::default()),
             identities: Identities::default(),

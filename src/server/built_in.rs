@@ -77,11 +77,12 @@ pub fn built_in_routes(
         }
         RouteService::Channels { websocket } => {
             let slow_code = Disconnect::Slow.close_code();
+            let drain_code = Disconnect::Shutdown.close_code();
             let identities = channels_identities(route, settings, &all, chat.as_ref());
             // What they miss meanwhile they get where they come back to.
             let is_told_first = true;
             let options = options(websocket, identities);
-            let options = RouteOptions { slow_code, is_told_first, ..options };
+            let options = RouteOptions { slow_code, drain_code, is_told_first, ..options };
             let observer = observers.get(&route.id);
             channels_route(route, options, settings, (&all, observer, for_channels))
         }
@@ -407,6 +408,7 @@ fn options(websocket: &ResolvedWebSocket, identities: Identities) -> RouteOption
         backlog_messages_max: websocket.backlog_messages_max,
         slow_policy: websocket.slow_policy,
         slow_code: CloseCode::TOO_SLOW,
+        drain_code: CloseCode::GOING_AWAY,
         is_told_first: false,
         deflate: websocket.deflate,
         identities,

@@ -13,6 +13,7 @@ use crate::events_backend::{Answer, EventsBackend, Told, reply};
 use crate::frames::{TEXT, client_frame};
 use crate::gateway::Gateway;
 use crate::messages::Request;
+use crate::reload::Reloaded;
 use crate::skip::skip_without;
 use crate::socket::Socket;
 
@@ -227,4 +228,96 @@ fn a_client_that_comes_while_no_backend_is_there_is_asked_to_come_again() {
     let gateway = in_front_of(nothing, "");
     let mut own = Client::open(&gateway);
     assert_eq!(own.ask(&json!({ "id": 1, "connect": {} })), internal(1));
+}
+
+/// A configuration that asks this backend, at this path, what these lines of `[channels]` and `[[channels.rpc]]` say.
+fn asking(backend: SocketAddr, path: &str, headers: &str, channels: &str, rpc: &str) -> String {
+    format!(
+        r#"
+        loops = 2
+        [[upstream]]
+        name = "app"
+        servers = ["{backend}"]
+        [[route]]
+        path = "/connection/websocket"
+        service = "channels"
+        origins = "*"
+        [channels]
+        {channels}
+        [[channels.proxy]]
+        name = "app"
+        upstream = "app"
+        path = "{path}"
+        headers = [{headers}]
+        timeout_ms = 60000
+        {rpc}
+        [[channels.namespace]]
+        name = "room"
+        subscribe_proxy = "app"
+        "#
+    )
+}
+
+#[test]
+fn other_backends_are_asked_after_a_reload_about_clients_that_are_there() {
+    let (release, held) = channel::<()>();
+    let held = Mutex::new(held);
+    let old = EventsBackend::start(move |told| {
+        let body: Value = serde_json::from_slice(&told.body).unwrap();
+        if body["method"] == "slow" {
+            // Until the gateway has been reloaded.
+            let _ = held.lock().unwrap().recv();
+        }
+        json_reply(&json!({ "result": { "user": "ann", "data": "old" } }))
+    });
+    let new = EventsBackend::start(|_| {
+        json_reply(&json!({ "result": { "user": "bea", "data": "new" } }))
+    });
+    let all = "[[channels.rpc]]\nmethod = \"*\"\nproxy = \"app\"\n";
+    let connect = "connect_proxy = \"app\"\n";
+    let mut own = Reloaded::start(&asking(old.address, "/old/*", "\"Cookie\"", connect, all));
+    let mut client = Client::open(&own.gateway);
+    assert!(client.ask(&json!({ "id": 1, "connect": {} }))["connect"].is_object());
+    let subscribe =
+        |id: u32, channel: &str| json!({ "id": id, "subscribe": { "channel": channel } });
+    assert!(client.ask(&subscribe(2, "room:a"))["subscribe"].is_object());
+    let call = |id: u32, method: &str| json!({ "id": id, "rpc": { "method": method } });
+    for kind in ["connect", "subscribe"] {
+        assert_eq!(old.told().line, format!("POST /old/{kind} HTTP/1.1"));
+    }
+    let slow = call(3, "slow").to_string();
+    client.0.send(&client_frame(TEXT, slow.as_bytes()));
+
+    // What is under way is answered by the backend that was asked.
+    own.reload(&asking(new.address, "/new/*", "\"Cookie\", \"X-Own\"", connect, all));
+    drop(release);
+    let frame = client.0.receive_frame();
+    let reply: Value = serde_json::from_slice(&frame.payload).unwrap();
+    assert_eq!(reply, json!({ "id": 3, "rpc": { "data": "old" } }));
+    assert_eq!(old.told().line, "POST /old/rpc HTTP/1.1");
+
+    // What comes next is asked of the other, by whom the old one has let in.
+    let reply = client.ask(&call(4, "quick"));
+    assert_eq!(reply, json!({ "id": 4, "rpc": { "data": "new" } }));
+    let told = new.told();
+    assert_eq!(told.line, "POST /new/rpc HTTP/1.1");
+    let body: Value = serde_json::from_slice(&told.body).unwrap();
+    assert_eq!((&body["user"], told.header("Cookie")), (&json!("ann"), Some("name=ann")));
+    assert!(client.ask(&subscribe(5, "room:b"))["subscribe"].is_object());
+    assert_eq!(new.told().line, "POST /new/subscribe HTTP/1.1");
+    assert_eq!(client.ask(&subscribe(6, "room:a"))["error"]["code"], 105, "it is in it still");
+    let mut other = Client::open(&own.gateway);
+    assert!(other.ask(&json!({ "id": 1, "connect": {} }))["connect"].is_object());
+    let told = new.told();
+    assert_eq!((&*told.line, told.header("X-Own")), ("POST /new/connect HTTP/1.1", Some("1")));
+
+    // Without proxies who is there stays, and what needs one is not available.
+    own.reload(&asking(new.address, "/new/*", "", "", ""));
+    assert_eq!(client.ask(&call(7, "quick"))["error"]["code"], 108);
+    assert_eq!(other.ask(&subscribe(2, "nowhere:a"))["error"]["code"], 102);
+    let mut late = Client::open(&own.gateway);
+    let connect = json!({ "id": 1, "connect": {} }).to_string();
+    late.0.send(&client_frame(TEXT, connect.as_bytes()));
+    late.0.assert_close_answered(3501);
+    assert!(old.is_quiet() && new.is_quiet());
 }

@@ -82,6 +82,7 @@ mod admin;
 mod channel_proxies;
 mod channels;
 mod channels_client;
+mod channels_codes;
 mod channels_handover;
 mod channels_slow;
 mod handover;

@@ -21,8 +21,8 @@ use crate::tls_client::TlsClient;
 use crate::wait::{NEVER_MS, until};
 
 /// A gateway with a configuration file that changes.
-struct Reloaded {
-    gateway: Gateway,
+pub(crate) struct Reloaded {
+    pub(crate) gateway: Gateway,
     file: NamedTempFile,
     /// Reloads so far, and those of them that were refused.
     asked: usize,
@@ -32,7 +32,7 @@ const DONE: &str = "the configuration is reloaded";
 const REFUSED: &str = "the configuration is not reloaded, and nothing has changed: ";
 
 impl Reloaded {
-    fn start(toml: &str) -> Self {
+    pub(crate) fn start(toml: &str) -> Self {
         Self::launch(&Launch::default(), toml)
     }
 
@@ -62,7 +62,7 @@ impl Reloaded {
         until("the reload ends", || self.ends().get(self.asked - 1).cloned())
     }
 
-    fn reload(&mut self, toml: &str) {
+    pub(crate) fn reload(&mut self, toml: &str) {
         let line = self.try_reload(toml);
         assert!(line.contains(DONE), "{line}");
     }

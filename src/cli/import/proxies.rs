@@ -289,7 +289,7 @@ impl Proxies {
         let mut rows = Vec::new();
         let is_on = source.take(&["rpc.without_namespace.proxy_enabled"]);
         let found = source.take(&["rpc.without_namespace.proxy_name", "rpc_proxy_name"]);
-        let is_on = is_on.map_or(found.is_some(), |own| own.bool() == Ok(true));
+        let is_on = is_on.map_or_else(|| found.is_some(), |own| own.bool() == Ok(true));
         if is_on || (self.is_asked_all_calls && !self.is_granular) {
             rows.push(("*".to_owned(), found));
         }
@@ -300,7 +300,7 @@ impl Proxies {
             let Some(name) = name.as_ref().and_then(|own| own.text().ok()) else { continue };
             let is_on = options.take(&["proxy_enabled"]);
             let found = options.take(&["proxy_name", "rpc_proxy_name"]);
-            let is_on = is_on.map_or(found.is_some(), |own| own.bool() == Ok(true));
+            let is_on = is_on.map_or_else(|| found.is_some(), |own| own.bool() == Ok(true));
             if is_on {
                 rows.push((format!("{name}:*"), found));
             }

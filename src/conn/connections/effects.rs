@@ -370,10 +370,7 @@ impl<S: Transport> Connections<S> {
         }
         let is_done = walked == remaining.len();
         self.membership.advance(route, &publication.topic, walked, is_done);
-        for (key, pushed) in to_follow {
-            let pushed = self.make_room_for(key, pushed, encoded);
-            self.after_push(key, pushed);
-        }
+        self.after_pushes(to_follow, encoded);
         is_done
     }
 
@@ -677,6 +674,13 @@ impl<S: Transport> Connections<S> {
         encoded.release(self.output.sharing().1, &self.turn.counters);
         self.after_push(key, pushed);
         true
+    }
+
+    fn after_pushes(&mut self, pushed: Vec<(ConnKey, PushResult)>, encoded: &mut Encoded) {
+        for (key, pushed) in pushed {
+            let pushed = self.make_room_for(key, pushed, encoded);
+            self.after_push(key, pushed);
+        }
     }
 
     fn after_push(&mut self, key: ConnKey, pushed: PushResult) {

@@ -183,8 +183,10 @@ impl<S: Transport> Connections<S> {
                 Phase::Open if at.conn.protocol.is_backend() => {}
                 Phase::Open => {
                     told += 1;
-                    let code = Some(CloseCode::GOING_AWAY);
-                    self.write_close(key, code, "shutting down");
+                    let number = at.conn.route;
+                    let route = self.services.socket(number);
+                    let code = route.map_or(CloseCode::GOING_AWAY, |own| own.options.drain_code);
+                    self.write_close(key, Some(code), "shutting down");
                     self.finish(key, CloseReason::Drained);
                 }
                 // It ends with its client's, behind the reply that is under way.

@@ -169,9 +169,13 @@ impl Actor {
                 return self.subscribed_by_server(channel, subscribed);
             }
             if let Some(end) = push.get("unsubscribe") {
-                let is_by_backend = channel == OF_SERVER && end["code"] == 2000;
-                if !is_by_backend && !(channel == "late:a" && end["code"] == 2500) {
-                    return Err("it is in the channel by right".into());
+                let code = match channel {
+                    OF_SERVER => 2000,
+                    "late:a" => 2500,
+                    _ => return Err("it is in the channel by right".into()),
+                };
+                if end["code"] != code {
+                    return Err(format!("its membership ends with another code than {code}"));
                 }
                 let was_member = self.channels.remove(channel) == Some(true);
                 return if was_member { Ok(()) } else { Err("the end of no subscription".into()) };

@@ -1,11 +1,13 @@
 //! The command line of `loadtest channels`.
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::commands::options::{Requirements, SessionArguments};
+use crate::output::units::parse_seconds;
 use crate::target::parse_path;
 
 /// Publishes in a channel of the Centrifugo client protocol, and verifies each delivery by its offset
@@ -49,6 +51,10 @@ pub(crate) struct ChannelsArguments {
     /// Publications before those
     #[arg(long, value_name = "COUNT", default_value = "10")]
     pub(super) warm_up: usize,
+
+    /// Before anything is published, let the subscribers be idle for so long, and read the memory that each takes
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = parse_seconds)]
+    pub(super) idle: Duration,
 
     /// Afterwards drop all subscribers, publish this number, and have all come back at once and recover
     #[arg(long, value_name = "COUNT", default_value = "0")]

@@ -19,7 +19,7 @@ use crate::system::clock;
 use crate::system::interrupt::Interrupt;
 pub(crate) use arguments::ChannelsArguments;
 use arguments::Format;
-use report::{ChannelsReport, RecoveryReport, StepReport};
+use report::{ChannelsReport, IdleReport, RecoveryReport, StepReport, Steps};
 use workload::ChannelsWorkload;
 
 /// Runs the command.
@@ -40,8 +40,16 @@ fn measure(
     let mut workload = ChannelsWorkload::new(arguments, clock::now());
     let subprotocol = (arguments.format == Format::Protobuf).then_some(PROTOBUF_SUBPROTOCOL);
     session.clients.driver().offer_subprotocol(subprotocol);
+    let memory_before = session.meter().server().ok().flatten();
     session.open("subscribers", None, subscribers, &mut workload)?;
     await_until(session, &mut workload, |_, workload| workload.subscribed == subscribers)?;
+    let idle = (!arguments.idle.is_zero())
+        .then(|| {
+            session.run_for("idle", arguments.idle, &mut workload, |_, _| SERVE)?;
+            let memory = memory_before.zip(session.meter().server().ok().flatten());
+            Ok::<_, CommandError>(IdleReport::new(arguments, memory))
+        })
+        .transpose()?;
     let publisher = open_publisher(session, &mut workload)?;
 
     publish(arguments.warm_up, arguments.burst.get(), publisher, session, &mut workload)?;
@@ -59,7 +67,8 @@ fn measure(
     let recovery =
         (arguments.missed > 0).then(|| recover(arguments, session, &mut workload)).transpose()?;
     session.close(&mut workload)?;
-    Ok(ChannelsReport::new(arguments, deliveries, publications, presence, recovery, &workload))
+    let steps = Steps { idle, deliveries, publications, presence, recovery };
+    Ok(ChannelsReport::new(arguments, steps, &workload))
 }
 
 /// Opens the connection that publishes.

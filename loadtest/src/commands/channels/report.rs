@@ -26,6 +26,8 @@ pub(super) struct ChannelsReport {
     publications: usize,
     burst: usize,
     message_bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle: Option<IdleReport>,
     deliveries: StepReport,
     /// From a publication to its answer.
     publish_to_answer: Option<LatencySummary>,
@@ -36,6 +38,42 @@ pub(super) struct ChannelsReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     recovery: Option<RecoveryReport>,
     failures: Tally,
+}
+
+/// The figures of each step.
+#[derive(Debug)]
+pub(super) struct Steps {
+    pub(super) idle: Option<IdleReport>,
+    pub(super) deliveries: StepReport,
+    pub(super) publications: Option<LatencySummary>,
+    pub(super) presence: Option<StepReport>,
+    pub(super) recovery: Option<RecoveryReport>,
+}
+
+/// The memory of subscribers that are idle.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct IdleReport {
+    seconds: Seconds,
+    /// The server's memory before the first subscriber, and when all were idle.
+    server_anonymous_bytes: Option<(u64, u64)>,
+    /// The difference, for each.
+    bytes_per_subscriber: Option<u64>,
+}
+
+impl IdleReport {
+    pub(super) fn new(
+        arguments: &ChannelsArguments,
+        memory: Option<(ProcessStats, ProcessStats)>,
+    ) -> Self {
+        let memory = memory.map(|(before, after)| (before.anonymous_bytes, after.anonymous_bytes));
+        let subscribers = arguments.subscribers.get() as u64;
+        let each = |(before, after): (u64, u64)| after.saturating_sub(before) / subscribers;
+        Self {
+            seconds: Seconds(arguments.idle),
+            server_anonymous_bytes: memory,
+            bytes_per_subscriber: memory.map(each),
+        }
+    }
 }
 
 /// How often something was done, how long each took, and what it cost.
@@ -89,12 +127,10 @@ impl RecoveryReport {
 impl ChannelsReport {
     pub(super) fn new(
         arguments: &ChannelsArguments,
-        deliveries: StepReport,
-        publish_to_answer: Option<LatencySummary>,
-        presence: Option<StepReport>,
-        recovery: Option<RecoveryReport>,
+        steps: Steps,
         workload: &ChannelsWorkload<'_>,
     ) -> Self {
+        let Steps { idle, deliveries, publications: publish_to_answer, presence, recovery } = steps;
         Self {
             command: "channels",
             address: arguments.session.address.origin(),
@@ -105,6 +141,7 @@ impl ChannelsReport {
             publications: arguments.publications,
             burst: arguments.burst.get(),
             message_bytes: arguments.bytes,
+            idle,
             deliveries,
             publish_to_answer,
             lost: workload.lost,
@@ -130,6 +167,14 @@ impl fmt::Display for ChannelsReport {
             "channel {channel} of {address}{path} with {subscribers} subscribers: {publications} publications of \
              {message_bytes} B, {burst} at once"
         )?;
+        if let Some(idle) = &self.idle {
+            match idle.bytes_per_subscriber {
+                Some(bytes) => {
+                    writeln!(f, "{bytes} B of memory for each after {} idle", idle.seconds)?
+                }
+                None => writeln!(f, "the server's memory cannot be read")?,
+            }
+        }
         let Self { deliveries, lost, repeated_or_late, .. } = self;
         let count = deliveries.count;
         writeln!(
