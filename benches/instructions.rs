@@ -7,7 +7,7 @@ use std::io;
 use std::rc::Rc;
 
 use support::whole_loop::WholeLoop;
-use support::{BINARY, client_frame, noise};
+use support::{BINARY, TEXT, client_frame, noise};
 use tidegate::admission::{AddressLimits, AddressSettings, Rate};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "echo-16" => echo(&mut whole_loop, 100, units, 16, 128)?,
         "echo-64k" => echo(&mut whole_loop, 16, units, 1, 65_536)?,
         "fanout" => fanout(&mut whole_loop, 1_000, units, 1)?,
+        "fanout-channel" => fanout_in_channel(&mut whole_loop, 1_000, units)?,
         "burst-16" => fanout(&mut whole_loop, 1_000, units, 16)?,
         "handshake" | "handshake-counted" => handshakes(&mut whole_loop, units)?,
         _ => return Err(format!("no scenario {scenario}").into()),
@@ -64,6 +65,23 @@ fn fanout(
 ) -> io::Result<()> {
     let wires = whole_loop.open(subscribers, "/broadcast")?;
     let input: Rc<[u8]> = client_frame(BINARY, &noise(128)).repeat(burst).into();
+    for unit in 0..units {
+        whole_loop.deliver(&wires[unit % wires.len()], &input)?;
+    }
+    Ok(())
+}
+
+/// A unit is a publication to all members of a channel.
+fn fanout_in_channel(whole_loop: &mut WholeLoop, members: usize, units: usize) -> io::Result<()> {
+    let text = |text: &str| -> Rc<[u8]> { client_frame(TEXT, text.as_bytes()).into() };
+    let begin = "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":\"load\"}}";
+    let wires = whole_loop.open(members, "/channels")?;
+    for wire in &wires {
+        whole_loop.deliver(wire, &text(begin))?;
+    }
+    let data = "x".repeat(126);
+    let publish = format!("{{\"id\":3,\"publish\":{{\"channel\":\"load\",\"data\":\"{data}\"}}}}");
+    let input = text(&publish);
     for unit in 0..units {
         whole_loop.deliver(&wires[unit % wires.len()], &input)?;
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::admission::{AddressSettings, SharedAddresses};
+use tidegate::channels::{Namespace, Namespaces, Who};
 use tidegate::conn::{ConnSettings, Connections};
 use tidegate::mail::{MailLimits, Wake, mesh};
 use tidegate::metrics::LoopMetrics;
@@ -16,6 +17,7 @@ use tidegate::reactor::{
     ConnectionPermits, EventLoop, ListenerProtocol, ListenerSettings, LoopSettings,
     OverloadSettings,
 };
+use tidegate::services::channels::{Channels, ChannelsSettings, ChannelsTimes};
 use tidegate::services::{
     Broadcast, Echo, Handler, LoopSite, Order, Route, RouteOptions, Router, Service,
 };
@@ -112,13 +114,33 @@ impl WholeLoop {
 }
 
 fn routes() -> Vec<Route> {
-    let socket = |path: &str, make: fn() -> Box<dyn Service>| {
-        Route::new(path, Handler::Socket(Arc::new(move |_| make()), RouteOptions::default()))
+    let socket = |path: &str, make: fn(LoopSite) -> Box<dyn Service>| {
+        Route::new(path, Handler::Socket(Arc::new(make), RouteOptions::default()))
     };
     vec![
-        socket("/echo", || Box::new(Echo)),
-        socket("/broadcast", || Box::new(Broadcast::new(Order::Topic))),
+        socket("/echo", |_| Box::new(Echo)),
+        socket("/broadcast", |_| Box::new(Broadcast::new(Order::Topic))),
+        socket("/channels", |site| Box::new(Channels::new(channels(), site))),
     ]
+}
+
+/// Channels with a history for all, without pings: no time passes here.
+fn channels() -> ChannelsSettings {
+    let all = Who { clients: true, anonymous: true, subscribers: true };
+    let namespace = Namespace {
+        history_size: 100,
+        history_ttl_ms: 3_600_000,
+        force_recovery: true,
+        subscribe: all,
+        publish: all,
+        ..Namespace::new("")
+    };
+    ChannelsSettings {
+        namespaces: Namespaces::new([namespace]),
+        allow_anonymous: true,
+        times: ChannelsTimes { ping_ms: 0, ..ChannelsTimes::default() },
+        ..ChannelsSettings::default()
+    }
 }
 
 fn settings_of_loop() -> LoopSettings {

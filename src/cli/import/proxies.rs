@@ -393,9 +393,8 @@ mod tests {
         (config, found.remarks)
     }
 
-    #[test]
-    fn backends_of_version_6_are_asked_the_same() {
-        let (config, remarks) = import(json!({
+    fn version_6() -> Value {
+        json!({
             "client": { "proxy": {
                 "connect": {
                     "enabled": true,
@@ -437,7 +436,12 @@ mod tests {
                 "proxy": { "endpoint": "http://127.0.0.1:3000" },
                 "namespaces": [{ "name": "news", "proxy_enabled": true }, { "name": "off" }],
             },
-        }));
+        })
+    }
+
+    #[test]
+    fn backends_of_version_6_are_asked_the_same() {
+        let (config, remarks) = import(version_6());
         let connect = &config.proxies[0];
         assert_eq!((&*connect.path, connect.timeout_ms), ("/centrifugo/connect", 3000));
         assert_eq!(
