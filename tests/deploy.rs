@@ -34,6 +34,9 @@ fn the_configurations_are_valid() {
         Config::from_toml(&fs::read_to_string(&name).unwrap(), &name).unwrap();
     }
     of_kubernetes();
+    // Its key comes from the environment.
+    let shared = read("compose/tidegate.toml").replace("${TIDEGATE_API_KEY}", "0123456789abcdef");
+    Config::from_toml(&shared, "compose/tidegate.toml").unwrap();
 }
 
 /// The number behind `key` at the beginning of a line.

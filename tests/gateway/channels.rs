@@ -5,6 +5,8 @@ use std::process::Command;
 use crate::admin_client::request;
 use crate::clients::{below_root, run};
 use crate::gateway::Gateway;
+#[cfg(feature = "redis")]
+use crate::redis_server::RedisServer;
 use crate::skip::skip_without;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -12,6 +14,10 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const KEY: &str = "fedcba9876543210";
 
 fn gateway() -> Gateway {
+    gateway_with("")
+}
+
+fn gateway_with(engine: &str) -> Gateway {
     let open = "allow_subscribe_for_client = true\n\
                 allow_publish_for_client = true\n\
                 allow_history_for_client = true\n\
@@ -38,6 +44,7 @@ fn gateway() -> Gateway {
         subscription_tokens = "users"
         ping_ms = 1500
         pong_ms = 1400
+        {engine}
         [[channels.namespace]]
         {open}
         [[channels.namespace]]
@@ -64,6 +71,10 @@ fn gateway() -> Gateway {
 }
 
 fn centrifuge_js_passes_its_battery(package: &str, format: &str) {
+    centrifuge_js_passes_its_battery_on(&gateway, package, format);
+}
+
+fn centrifuge_js_passes_its_battery_on(gateway: &dyn Fn() -> Gateway, package: &str, format: &str) {
     let clients = below_root("target/clients/centrifuge");
     if !clients.join("node_modules").join(package).exists() {
         return skip_without("centrifuge, which scripts/install-clients installs");
@@ -75,6 +86,20 @@ fn centrifuge_js_passes_its_battery(package: &str, format: &str) {
     command.arg(clients).args([package, SECRET, format]);
     command.arg(format!("http://{}/api", gateway.api_address())).arg(KEY);
     run(command);
+}
+
+/// Clients do not know which engine there is.
+#[cfg(feature = "redis")]
+#[test]
+fn a_new_centrifuge_js_passes_its_battery_on_redis() {
+    let Some(redis) = RedisServer::start() else { return };
+    let engine = format!("[engine]\nkind = \"redis\"\nurls = [\"redis://{}\"]", redis.address());
+    let gateway = || {
+        let own = gateway_with(&engine);
+        own.logged("the engine is reached");
+        own
+    };
+    centrifuge_js_passes_its_battery_on(&gateway, "centrifuge", "json");
 }
 
 #[test]

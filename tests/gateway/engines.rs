@@ -255,3 +255,47 @@ mod redis {
         an_outage_is_told_and_leaves_no_hole(&engine, || redis.pause(), || redis.resume());
     }
 }
+
+#[cfg(feature = "nats")]
+mod nats {
+    use super::*;
+    use crate::nats_server::NatsServer;
+
+    fn nats_engine(nats: &NatsServer) -> String {
+        format!("kind = \"nats\"\nurls = [\"{}\"]\nrequest_ms = 2000", nats.url())
+    }
+
+    #[test]
+    fn members_of_two_gateways_hear_the_same() {
+        let Some(nats) = NatsServer::start() else { return };
+        super::members_of_two_gateways_hear_the_same(&nats_engine(&nats));
+    }
+
+    #[test]
+    fn a_client_moves_and_misses_nothing() {
+        let Some(nats) = NatsServer::start() else { return };
+        super::a_client_moves_and_misses_nothing(&nats_engine(&nats));
+    }
+
+    #[test]
+    fn all_gateways_answer_as_one() {
+        let Some(nats) = NatsServer::start() else { return };
+        super::all_gateways_answer_as_one(&nats_engine(&nats));
+    }
+
+    #[test]
+    fn a_server_that_ends_and_comes_back_is_an_outage() {
+        let Some(nats) = NatsServer::start() else { return };
+        let nats = std::cell::RefCell::new(nats);
+        let engine = nats_engine(&nats.borrow());
+        let away = || nats.borrow_mut().kill();
+        an_outage_is_told_and_leaves_no_hole(&engine, away, || nats.borrow_mut().start_again());
+    }
+
+    #[test]
+    fn a_server_that_stands_still_is_an_outage() {
+        let Some(nats) = NatsServer::start() else { return };
+        let engine = nats_engine(&nats);
+        an_outage_is_told_and_leaves_no_hole(&engine, || nats.pause(), || nats.resume());
+    }
+}

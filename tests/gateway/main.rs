@@ -62,6 +62,10 @@ mod frames;
 mod gateway;
 mod member;
 mod messages;
+#[cfg(feature = "nats")]
+#[allow(dead_code, reason = "shared with others")]
+#[path = "../support/nats_server.rs"]
+mod nats_server;
 mod proxy_server;
 mod reconnecting_clients;
 #[path = "../support/redis_server.rs"]

@@ -269,10 +269,10 @@ mod tests {
         fn new(count: u64) -> Self {
             let mut own = Self {
                 nodes: (0..count).map(Nodes::new).collect(),
-                events: vec![Vec::new(); count as usize],
-                cut: vec![false; count as usize],
+                events: vec![Vec::new(); usize::try_from(count).unwrap()],
+                cut: vec![false; usize::try_from(count).unwrap()],
             };
-            for index in 0..count as usize {
+            for index in 0..usize::try_from(count).unwrap() {
                 let mut commands = Vec::new();
                 own.nodes[index].set_up(true, Millis(0), &mut commands, &mut Vec::new());
                 own.carry(index, commands, 0);

@@ -92,9 +92,9 @@ pub(super) async fn result_of_all(
     }
     Ok(match call {
         ApiCall::Presence(_) => {
-            let members = results.iter_mut().filter_map(|own| match own["presence"].take() {
-                Value::Object(members) => Some(members),
-                _ => None,
+            let members = results.iter_mut().filter_map(|own| {
+                let members = own["presence"].as_object_mut()?;
+                Some(std::mem::take(members))
             });
             json!({ "presence": members.flatten().collect::<Map<String, Value>>() })
         }

@@ -338,7 +338,7 @@ impl Home {
                     });
                 }
                 EngineEvent::Present(Context::Presence(asker, is_counted), result) => {
-                    self.answer_presence(asker, is_counted, result, effects);
+                    self.answer_presence(asker, is_counted, &result, effects);
                 }
                 EngineEvent::Lost(channel) => self.on_lost(&channel, effects),
                 EngineEvent::Member(channel, change, info) => {
@@ -725,10 +725,10 @@ impl Home {
         &mut self,
         asker: Asker,
         is_counted: bool,
-        result: Result<Vec<ClientInfo>, EngineError>,
+        result: &Result<Vec<ClientInfo>, EngineError>,
         effects: &mut Effects<'_>,
     ) {
-        let reply = match &result {
+        let reply = match result {
             Err(error) => Err(code(*error)),
             Ok(members) if is_counted => {
                 let users: HashSet<&str> = members.iter().map(|own| &*own.user).collect();
