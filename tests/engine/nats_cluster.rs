@@ -1,11 +1,13 @@
 //! Three NATS that keep everything three times, of which some end.
 
+use std::time::Duration;
+
 use tidegate::channels::Position;
-use tidegate::channels::remote::{BrokerCommand, BrokerError, BrokerEvent, Retention, Span};
+use tidegate::channels::remote::{BrokerError, BrokerEvent, Retention, Span};
 use tidegate::control::engine::nats::{NatsEngineSettings, NatsUrl};
 
 use crate::broker::Broker;
-use crate::nats_commands::{broker, settings};
+use crate::nats_commands::{broker, read, settings};
 use crate::nats_server::NatsServer;
 use crate::wait::until;
 
@@ -19,6 +21,7 @@ fn replicated(servers: &[NatsServer; 3], first: usize, node: u64) -> NatsEngineS
     settings.namespaces.insert("long".to_owned(), LONG);
     settings.partitions = 1;
     settings.replicas = 3;
+    settings.request_timeout = Duration::from_secs(5);
     settings
 }
 
@@ -65,22 +68,7 @@ fn publish(broker: &Broker, payloads: std::ops::Range<u32>) -> Vec<(Position, Ve
 
 /// Everything that was acknowledged is read, in its place.
 fn assert_kept(broker: &Broker, acknowledged: &[(Position, Vec<u8>)]) {
-    let all = loop {
-        let number = broker.number();
-        let channel = "long:a".into();
-        let span = Span::All;
-        broker.send(BrokerCommand::Read { number, channel, retention: LONG, span });
-        let answer = broker.wait_for(|event| {
-            if let BrokerEvent::Read(own, result) = event {
-                return (own == number).then_some(Some(result));
-            }
-            (event == BrokerEvent::Down).then_some(None)
-        });
-        match answer {
-            Some(all) => break all.unwrap(),
-            None => broker.up(),
-        }
-    };
+    let all = read(broker, "long:a", LONG, Span::All);
     for (position, payload) in acknowledged {
         assert_eq!(position.epoch, all.position.epoch);
         let place = all.entries.binary_search_by_key(&position.offset, |(offset, _)| *offset);

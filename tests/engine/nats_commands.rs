@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate::channels::remote::{
-    Audience, BrokerCommand, BrokerError, BrokerEvent, POSITIONS_MAX, Retention, Span,
+    Audience, Batch, BrokerCommand, BrokerError, BrokerEvent, POSITIONS_MAX, Retention, Span,
 };
 use tidegate::control::engine::nats::{NatsEngineSettings, NatsUrl, run_nats};
 
@@ -16,7 +17,28 @@ pub(crate) fn settings(url: &str, node: u64) -> NatsEngineSettings {
     let mut settings = NatsEngineSettings::new(vec![NatsUrl::parse(url).unwrap()], node);
     settings.namespaces = BTreeMap::from([("kept".to_owned(), KEPT)]);
     settings.partitions = 3;
+    // A machine that is busy is not a server that hangs.
+    settings.request_timeout = Duration::from_secs(40);
     settings
+}
+
+/// Reads, again after the adapter was down.
+pub(crate) fn read(broker: &Broker, channel: &str, kept: Retention, span: Span) -> Batch {
+    loop {
+        let number = broker.number();
+        let channel = channel.into();
+        broker.send(BrokerCommand::Read { number, channel, retention: kept, span });
+        let answer = broker.wait_for(|event| {
+            if let BrokerEvent::Read(own, result) = event {
+                return (own == number).then_some(Some(result));
+            }
+            (event == BrokerEvent::Down).then_some(None)
+        });
+        match answer {
+            Some(batch) => return batch.unwrap(),
+            None => broker.up(),
+        }
+    }
 }
 
 /// An adapter that is up.
@@ -41,15 +63,14 @@ fn what_is_kept_is_heard_by_all_with_its_place_and_read() {
     assert!(begin.is_whole && begin.entries.is_empty());
     let mut previous = begin.position;
     for (publisher, payload) in [(&one, b"1"), (&other, b"2"), (&one, b"3")] {
-        let position = publisher.publish("kept:a", KEPT, payload);
-        assert!(position.offset > previous.offset && position.epoch == previous.epoch);
-        let expected = ("kept:a".to_owned(), payload.to_vec(), position, previous.offset);
-        previous = position;
-        // The publisher's copy may come before its answer, and then was dropped while waiting for that.
-        let listener = if std::ptr::eq(publisher, &one) { &other } else { &one };
-        let (channel, place, payload) = listener.live();
+        publisher.publish_later("kept:a", Some(KEPT), payload, None);
+        let [mine, theirs] = [&one, &other].map(Broker::live);
+        assert_eq!(mine, theirs);
+        let (channel, place, heard) = mine;
         let place = place.unwrap();
-        assert_eq!((channel, payload, place.position, place.previous), expected);
+        assert_eq!((&*channel, &*heard, place.previous), ("kept:a", &payload[..], previous.offset));
+        assert!(place.position.offset > previous.offset && place.position.epoch == previous.epoch);
+        previous = place.position;
     }
     for broker in [&one, &other] {
         let all = broker.read("kept:a", KEPT, Span::All);

@@ -1,10 +1,12 @@
 //! A NATS that ends, hangs, is too old, or has streams of others.
 
+use std::time::Duration;
+
 use tidegate::channels::remote::{BrokerCommand, BrokerEvent, Span};
 use tidegate::control::engine::nats::{NatsEngineSettings, NatsError, check_nats, run_nats};
 
 use crate::broker::Broker;
-use crate::nats_commands::{KEPT, broker, settings};
+use crate::nats_commands::{KEPT, broker, read, settings};
 use crate::nats_server::{JETSTREAM, NatsServer};
 
 /// What is wrong with settings.
@@ -39,7 +41,9 @@ fn nothing_that_was_acknowledged_is_lost_when_the_server_is_killed() {
 #[test]
 fn a_server_that_hangs_is_down_until_it_goes_on() {
     let Some(server) = NatsServer::start() else { return };
-    let broker = broker(settings(&server.url(), 1));
+    let mut settings = settings(&server.url(), 1);
+    settings.request_timeout = Duration::from_secs(2);
+    let broker = broker(settings);
     broker.subscribe(&["kept:a", "open"]);
     let before = broker.publish("kept:a", KEPT, b"1");
     server.pause();
@@ -47,8 +51,7 @@ fn a_server_that_hangs_is_down_until_it_goes_on() {
     broker.down();
     server.resume();
     broker.up();
-    let all = broker.read("kept:a", KEPT, Span::Nothing);
-    assert_eq!(all.position, before);
+    assert_eq!(read(&broker, "kept:a", KEPT, Span::Nothing).position, before);
 }
 
 #[test]
@@ -121,7 +124,9 @@ fn a_stream_with_other_options_is_refused_with_what_differs() {
 #[test]
 fn a_stream_that_is_removed_is_made_anew_with_another_epoch() {
     let Some(server) = NatsServer::start() else { return };
-    let broker = broker(settings(&server.url(), 1));
+    let mut settings = settings(&server.url(), 1);
+    settings.request_timeout = Duration::from_secs(5);
+    let broker = broker(settings);
     let before = broker.publish("kept:a", KEPT, b"1");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -133,7 +138,7 @@ fn a_stream_that_is_removed_is_made_anew_with_another_epoch() {
     });
     broker.down();
     broker.up();
-    let after = broker.read("kept:a", KEPT, Span::After(before.offset));
+    let after = read(&broker, "kept:a", KEPT, Span::After(before.offset));
     assert_ne!(after.position.epoch, before.epoch);
     assert!(after.entries.is_empty());
 }

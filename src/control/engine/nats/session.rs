@@ -40,6 +40,8 @@ pub(super) struct Session {
     ticks: Interval,
     probe_at: Instant,
     is_probing: bool,
+    /// Whether an answer was due at the last tick.
+    is_overdue: bool,
 }
 
 /// What a question has come to.
@@ -99,6 +101,7 @@ impl Session {
             ticks: ticks(),
             probe_at: Instant::now(),
             is_probing: false,
+            is_overdue: false,
         }
     }
 
@@ -381,12 +384,14 @@ impl Session {
         Ok(())
     }
 
-    fn check_overdue(&self) -> Result<(), Lost> {
+    fn check_overdue(&mut self) -> Result<(), Lost> {
         // Notices may be lost where many come at once.
         if self.client.statistics().connects.load(Ordering::Relaxed) > 1 {
             return Err(closed());
         }
-        if self.nats.caller.is_overdue() {
+        // If this process had no time itself, an answer may lie in the socket: it is there at the next tick.
+        let was_overdue = std::mem::replace(&mut self.is_overdue, self.nats.caller.is_overdue());
+        if was_overdue && self.is_overdue {
             let seconds = self.nats.caller.timeout().as_secs_f32();
             return Err(Lost::new(format!("a request was not answered in {seconds} s")));
         }
