@@ -275,12 +275,12 @@ mod tests {
             for index in 0..usize::try_from(count).unwrap() {
                 let mut commands = Vec::new();
                 own.nodes[index].set_up(true, Millis(0), &mut commands, &mut Vec::new());
-                own.carry(index, commands, 0);
+                own.deliver(index, commands, 0);
             }
             own
         }
 
-        fn carry(&mut self, from: usize, commands: Vec<BrokerCommand>, now: u64) {
+        fn deliver(&mut self, from: usize, commands: Vec<BrokerCommand>, now: u64) {
             let mut next: Vec<(usize, BrokerCommand)> =
                 commands.into_iter().map(|command| (from, command)).collect();
             while !next.is_empty() {
@@ -308,7 +308,7 @@ mod tests {
         fn ask(&mut self, from: usize, now: u64) -> u64 {
             let mut commands = Vec::new();
             let number = self.nodes[from].ask("how many?".to_owned(), Millis(now), &mut commands);
-            self.carry(from, commands, now);
+            self.deliver(from, commands, now);
             number.unwrap()
         }
 
@@ -324,7 +324,7 @@ mod tests {
                     if !silent.contains(&index) {
                         let mut commands = Vec::new();
                         self.nodes[index].answer(node, number, index.to_string(), &mut commands);
-                        self.carry(index, commands, now);
+                        self.deliver(index, commands, now);
                     }
                 }
             }
@@ -334,7 +334,7 @@ mod tests {
             for index in 0..self.nodes.len() {
                 let mut commands = Vec::new();
                 self.nodes[index].tick(Millis(now), &mut commands, &mut self.events[index]);
-                self.carry(index, commands, now);
+                self.deliver(index, commands, now);
             }
         }
     }
@@ -380,7 +380,7 @@ mod tests {
         network.answer(&[1], 0);
         let mut commands = Vec::new();
         network.nodes[1].say_bye(&mut commands);
-        network.carry(1, commands, 1);
+        network.deliver(1, commands, 1);
         assert_eq!(network.events[1].last(), Some(&NodeEvent::SaidBye));
         assert_eq!(network.events[0], [NodeEvent::Answered(number, Some(vec!["0".into()]))]);
     }

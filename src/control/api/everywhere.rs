@@ -1,54 +1,11 @@
 //! Calls that are about all gateways which share an engine: each does its part, and the parts become one result.
 
 use std::collections::HashSet;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::channels::local_reply;
-use crate::centrifugo::{ApiCall, ErrorCode, parse_call, parse_presence};
-use crate::control::admin::Gateway;
-use crate::control::node_calls::{AskNodes, NodeAnswerer};
-
-/// Answers other gateways for this one.
-#[derive(Debug)]
-pub struct GatewayAnswerer {
-    gateway: Arc<dyn Gateway>,
-}
-
-impl GatewayAnswerer {
-    /// Answers what this gateway knows.
-    #[must_use]
-    pub fn new(gateway: Arc<dyn Gateway>) -> Self {
-        Self { gateway }
-    }
-}
-
-impl NodeAnswerer for GatewayAnswerer {
-    fn answer(&self, text: String) -> Pin<Box<dyn Future<Output = String> + Send>> {
-        let gateway = Arc::clone(&self.gateway);
-        Box::pin(async move {
-            let Ok(Call { method, body }) = serde_json::from_str(&text) else {
-                return json!({ "error": { "code": ErrorCode::BadRequest.code() } }).to_string();
-            };
-            let call = parse_call(&method, body.get().as_bytes());
-            let call = call.ok().filter(is_about_all);
-            local_reply(&*gateway, &method, call).await
-        })
-    }
-}
-
-/// A call on its way to another gateway.
-#[derive(Deserialize)]
-struct Call<'a> {
-    method: String,
-    #[serde(borrow)]
-    body: &'a RawValue,
-}
+use crate::centrifugo::{ApiCall, ErrorCode, parse_presence};
+use crate::control::node_calls::AskNodes;
 
 /// Whether each gateway has a part of the answer, or of the work.
 pub(super) fn is_about_all(call: &ApiCall) -> bool {
@@ -145,7 +102,11 @@ fn error_of(code: u64) -> ErrorCode {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::pin::Pin;
+
     use super::*;
+    use crate::centrifugo::parse_call;
 
     /// Nodes that answer with these texts.
     struct Answers(Option<Vec<&'static str>>);

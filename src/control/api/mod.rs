@@ -16,9 +16,11 @@
 //! | `signature` | requests that are signed as Amazon signs them |
 //! | `channels` | `POST /api/METHOD`, of libraries for the Centrifugo server API |
 //! | `everywhere` | those of them that are about all gateways which share an engine |
+//! | `answerer` | what this gateway answers others |
 //! | `connections` | `GET /connections/{id}` |
 
 mod access;
+mod answerer;
 mod channels;
 mod connections;
 mod everywhere;
@@ -31,7 +33,7 @@ mod settings;
 mod shared;
 mod signature;
 
-pub use everywhere::GatewayAnswerer;
+pub use answerer::GatewayAnswerer;
 pub use listener::ApiListener;
 pub use publisher::Publisher;
 pub use settings::ApiSettings;
