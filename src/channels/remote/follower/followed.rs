@@ -356,6 +356,7 @@ mod tests {
     /// need right after they have grown. The allocator's block around a name has 8 bytes, its counts 16.
     #[test]
     fn a_channel_takes_at_most_256_bytes() {
+        assert_eq!(size_of::<Followed>(), 64);
         let slab = 2 * size_of::<Followed>();
         let table = (size_of::<(Arc<str>, u32)>() + 1) * 16 / 7;
         let name = 32 + 16 + 8;

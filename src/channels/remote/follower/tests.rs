@@ -60,7 +60,9 @@ impl World {
             2 | 3 => node.pass_question(&mut self.random, self.now),
             4 | 5 => node.pass_event(&mut self.random, &self.model),
             6 => node.flush(self.now),
-            7 => self.carry_out(at),
+            7 => {
+                self.carry_out(at);
+            }
             8 | 9 => {
                 let is_lost = self.random.below(100) < self.with.lost;
                 if let Some(live) = wire.lives.pop_front().filter(|_| !is_lost) {
@@ -79,10 +81,11 @@ impl World {
     }
 
     /// The broker does what a node has asked for.
-    fn carry_out(&mut self, at: usize) {
-        let Some(command) = self.wires[at].commands.pop_front() else { return };
+    fn carry_out(&mut self, at: usize) -> bool {
+        let Some(command) = self.wires[at].take_command(&mut self.random) else { return false };
         let fails = self.random.below(1000) < self.with.failed;
         self.model.carry_out(command, at, &mut self.wires, fails.then_some(&mut self.random));
+        true
     }
 
     fn disturb(&mut self, at: usize) {
@@ -141,9 +144,7 @@ impl World {
             let commands = node.take_commands();
             has_passed |= !commands.is_empty();
             self.wires[at].send(commands);
-            while !self.wires[at].commands.is_empty() {
-                self.carry_out(at);
-            }
+            while self.carry_out(at) {}
             let wire = &mut self.wires[at];
             while let Some(event) = wire.lives.pop_front().or_else(|| wire.answers.pop_front()) {
                 has_passed = true;

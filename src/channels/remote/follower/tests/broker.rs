@@ -24,7 +24,9 @@ pub(super) enum Numbering {
 #[derive(Debug, Default)]
 pub(super) struct Wire {
     pub(super) is_up: bool,
-    pub(super) commands: VecDeque<BrokerCommand>,
+    commands: VecDeque<BrokerCommand>,
+    /// What is heard is said on a connection of its own.
+    subscriptions: VecDeque<BrokerCommand>,
     /// Answers are in no order.
     pub(super) answers: VecDeque<BrokerEvent>,
     pub(super) lives: VecDeque<BrokerEvent>,
@@ -56,8 +58,28 @@ pub(super) struct Model {
 impl Wire {
     pub(super) fn send(&mut self, commands: Vec<BrokerCommand>) {
         if self.is_up {
-            self.commands.extend(commands);
+            for command in commands {
+                match command {
+                    BrokerCommand::Subscribe(_) | BrokerCommand::Unsubscribe(_) => {
+                        self.subscriptions.push_back(command);
+                    }
+                    BrokerCommand::Publish { .. }
+                    | BrokerCommand::Read { .. }
+                    | BrokerCommand::Remove { .. }
+                    | BrokerCommand::Positions { .. }
+                    | BrokerCommand::Note(..)
+                    | BrokerCommand::Tell(..) => self.commands.push_back(command),
+                }
+            }
         }
+    }
+
+    pub(super) fn take_command(&mut self, random: &mut Rng) -> Option<BrokerCommand> {
+        let (first, second) = match random.below(2) {
+            0 => (&mut self.commands, &mut self.subscriptions),
+            _ => (&mut self.subscriptions, &mut self.commands),
+        };
+        first.pop_front().or_else(|| second.pop_front())
     }
 
     pub(super) fn take_answer(&mut self, random: &mut Rng) -> Option<BrokerEvent> {
