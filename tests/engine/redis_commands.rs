@@ -232,3 +232,28 @@ fn scripts_that_are_lost_are_loaded_again() {
     let second = broker.publish("room", kept(5), b"x");
     assert_eq!((second.offset, second.epoch), (2, first.epoch));
 }
+
+#[test]
+fn the_documented_rights_are_enough() {
+    let Some(redis) = RedisServer::start() else { return };
+    let rights = "gateway on >secret resetchannels &tidegate.* ~tidegate.* -@all +evalsha +script|load \
+                  +info +select +unlink +publish +subscribe +unsubscribe +del +get +hget +hincrby \
+                  +hmget +hset +lrange +ltrim +pexpire +rpush +set +time +xadd +xrevrange";
+    let mut acl = redis::cmd("ACL");
+    acl.arg("SETUSER").arg(rights.split_whitespace().collect::<Vec<_>>());
+    acl.exec(&mut redis.connection()).unwrap();
+    let url = format!("redis://gateway:secret@{}/2", redis.address());
+    let broker = broker(&url, 1);
+    broker.subscribe(&["room"]);
+    for retention in [kept(5), kept(500)] {
+        let number = broker.publish_later("room", Some(retention), b"x", Some("key"));
+        assert!(broker.published(number).is_ok());
+        broker.publish("room", retention, b"x");
+        assert!(broker.read("room", retention, Span::Latest).is_whole);
+        broker.remove("room");
+    }
+    assert_eq!(broker.positions(&[("room", kept(5))])[0].offset, 3);
+    broker.send(BrokerCommand::Unsubscribe(vec!["room".into()]));
+    broker.send(BrokerCommand::Tell(Audience::Node(1), b"told".to_vec()));
+    broker.wait_for(|event| (event == BrokerEvent::Told(b"told".to_vec())).then_some(()));
+}

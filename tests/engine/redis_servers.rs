@@ -122,6 +122,42 @@ fn cluster() -> Option<[RedisServer; 3]> {
 }
 
 #[test]
+fn a_slot_that_moves_is_followed() {
+    let Some(nodes) = cluster() else { return };
+    let url = RedisUrl::parse(&nodes[0].url()).unwrap();
+    let kind = RedisKind::Cluster;
+    let broker = start(RedisEngineSettings { kind, ..RedisEngineSettings::new(url, 1) });
+    broker.up();
+    broker.subscribe(&["room"]);
+    let (from, name) = nodes
+        .iter()
+        .enumerate()
+        .find_map(|(index, node)| {
+            let mut channels = redis::cmd("PUBSUB");
+            let channels: Vec<String> =
+                channels.arg("SHARDCHANNELS").query(&mut node.connection()).unwrap();
+            let room = channels.into_iter().find(|name| name.ends_with("}.c.room"))?;
+            Some((index, room))
+        })
+        .unwrap();
+    let to = (from + 1) % nodes.len();
+    let ask = |node: &RedisServer, arguments: &[&str]| -> redis::Value {
+        redis::cmd("CLUSTER").arg(arguments).query(&mut node.connection()).unwrap()
+    };
+    let slot: u32 = redis::from_redis_value(ask(&nodes[0], &["KEYSLOT", &name])).unwrap();
+    let id: String = redis::from_redis_value(ask(&nodes[to], &["MYID"])).unwrap();
+    // It has no keys. The new node knows first, so that no other gives it to the old one again.
+    for node in [to, from, 3 - to - from] {
+        ask(&nodes[node], &["SETSLOT", &slot.to_string(), "NODE", &id]);
+    }
+    broker.down();
+    broker.up();
+    works(&broker, "room");
+    let count: usize = redis::cmd("DBSIZE").query(&mut nodes[to].connection()).unwrap();
+    assert_eq!(count, 2);
+}
+
+#[test]
 fn a_cluster_shares_the_channels_among_its_masters() {
     let Some(mut nodes) = cluster() else { return };
     let gateway = |node: &RedisServer, number| {

@@ -54,6 +54,13 @@
 //! `CLUSTERDOWN`, `LOADING`, `NOSCRIPT` or that it is asked for a password, is given up as well; any other error is
 //! `Refused`, as a slot of a Cluster that is being moved (`ASK`, `TRYAGAIN`) or memory that is full.
 //!
+//! # What a user of Redis must be allowed
+//!
+//! The keys `P.*` and the channels `P.*`, with `EVALSHA`, `SCRIPT LOAD`, `INFO`, `SELECT`, `UNLINK`, `PUBLISH`,
+//! `SUBSCRIBE` and `UNSUBSCRIBE`; in the scripts `DEL`, `GET`, `HGET`, `HINCRBY`, `HMGET`, `HSET`, `LRANGE`, `LTRIM`,
+//! `PEXPIRE`, `RPUSH`, `SET`, `TIME`, `XADD` and `XREVRANGE`. In a Cluster `CLUSTER SLOTS`, and the commands of
+//! publish and subscribe with an `S` before them.
+//!
 //! # What is Redis's, and what is the crate's
 //!
 //! Of the redis crate the protocol is used (`ValueCodec`, URLs), and not its connections: what is pushed goes

@@ -232,6 +232,11 @@ impl<'s> Session<'s> {
             BrokerCommand::Positions { number, channels } => {
                 return self.positions(number, &channels);
             }
+            BrokerCommand::Note(_, payload) | BrokerCommand::Tell(_, payload)
+                if payload.len() > PAYLOAD_BYTES_MAX =>
+            {
+                log::warn!("a message of {} bytes to other gateways is dropped", payload.len());
+            }
             BrokerCommand::Note(channel, payload) => {
                 self.say(&channel, &note(&payload), Pending::Message);
             }
