@@ -82,22 +82,22 @@ fn what_was_acknowledged_outlives_the_leader() {
     let first = broker(replicated(&servers, 0, 1));
     let leading = leader(&servers, 0);
     // One adapter is at the leader, and one is not.
-    let [at_leader, remote] =
+    let [at_leader, elsewhere] =
         [0, 1].map(|step| broker(replicated(&servers, (leading + step) % 3, 2)));
     drop(first);
-    remote.subscribe(&["long:a"]);
+    elsewhere.subscribe(&["long:a"]);
     let mut acknowledged = publish(&at_leader, 0..100);
     assert_eq!(acknowledged.len(), 100);
     // What one has published the other reads at once, whichever replica answers.
-    assert_kept(&remote, &acknowledged);
+    assert_kept(&elsewhere, &acknowledged);
     let numbers: Vec<u64> = (100..200_u32)
-        .map(|payload| remote.publish_later("long:a", Some(LONG), &payload.to_be_bytes(), None))
+        .map(|payload| elsewhere.publish_later("long:a", Some(LONG), &payload.to_be_bytes(), None))
         .collect();
     servers[leading].kill();
     at_leader.down();
     // What is refused is not kept, and what is acknowledged is. After the adapter was down there are no answers.
     for (number, payload) in numbers.into_iter().zip(100..200_u32) {
-        match outcome(&remote, number) {
+        match outcome(&elsewhere, number) {
             Some(Ok(position)) => {
                 acknowledged.push((position.unwrap(), payload.to_be_bytes().to_vec()));
             }
