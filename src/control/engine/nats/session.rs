@@ -358,15 +358,14 @@ impl Session {
             Some(MARK) => return None,
             Some(_) | None => {}
         }
-        let place = match self.nats.stream_of(&channel) {
-            None => None,
-            // What is not a copy of what the stream keeps has no place.
-            Some((_, stream)) => {
-                let (sequence, previous) = copied_place(headers?)?;
-                stream.see(sequence);
-                Some(Placement { position: stream.position(sequence), previous })
-            }
-        };
+        // What is no copy of what the channel's stream keeps has no place: it was not to be kept, or comes by the
+        // stream of keys, whose sequences are others.
+        let place = self.nats.stream_of(&channel).and_then(|(_, stream)| {
+            let copied = headers.filter(|own| own.text("Nats-Stream") == Some(&*stream.name))?;
+            let (sequence, previous) = copied_place(copied)?;
+            stream.see(sequence);
+            Some(Placement { position: stream.position(sequence), previous })
+        });
         Some(BrokerEvent::Live { channel, place, payload })
     }
 
