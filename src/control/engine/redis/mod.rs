@@ -13,9 +13,9 @@
 //!
 //! | name | type | what it holds | kept for | bytes |
 //! |---|---|---|---|---|
-//! | `P.m.C` | hash | `e` the epoch, 8 hexadecimal digits; `s` the offset | `meta_ttl_ms` after the last publication | 150 |
-//! | `P.h.C` | list | `OFFSET:EXPIRY:PAYLOAD` each, the oldest first, of at most 100 publications | `ttl_ms` after the last publication | 200, and 20 each |
-//! | `P.s.C` | stream | the same for more than 100: id `OFFSET-0`, `e` the expiry, `d` the payload | `ttl_ms` after the last publication | 4,500 |
+//! | `P.m.C` | hash | `e` the epoch, 8 hexadecimal digits; `s` the offset | `meta_ttl_ms` after the last publication | 120 |
+//! | `P.h.C` | list | `OFFSET:EXPIRY:PAYLOAD` each, the oldest first, of at most 100 publications | `ttl_ms` after the last publication | 170, and 27 each beside the payload |
+//! | `P.s.C` | stream | the same for more than 100: id `OFFSET-0`, `e` the expiry, `d` the payload | `ttl_ms` after the last publication | 4,700, into which 4 KiB of publications go |
 //! | `P.i.LENGTH.C.KEY` | string | what the publication with an idempotency key has come to: `EPOCH:OFFSET`, or `-` | 5 minutes | 120 |
 //! | `P.c.C` | pub/sub | publications and notes ([`Message`]) | | |
 //! | `P.nodes.` | pub/sub | what is said to all gateways | | |
