@@ -104,6 +104,22 @@ fn members_of_two_gateways_hear_the_same(engine: &str) {
     assert!(heard[0].windows(2).all(|pair| pair[0].1 < pair[1].1), "offsets rise");
     data.sort_unstable();
     assert_eq!(data, (0..50).collect::<Vec<_>>());
+    // What is not kept has no place in the stream, and leaves no gap there.
+    for key in ["", "once"] {
+        let body = json!({
+            "channel": "kept:x", "data": "now", "skip_history": true, "idempotency_key": key,
+        });
+        call(gateways[0].api_address(), "publish", &body).unwrap();
+        for member in &mut members {
+            assert_eq!(member.publication(), (json!("now"), 0));
+        }
+    }
+    publish(&gateways[1], "kept:x", 50).unwrap();
+    for member in &mut members {
+        let (data, offset) = member.publication();
+        assert_eq!(data, 50);
+        assert!(offset > heard[0][49].1);
+    }
     // Without a history too, and by a client.
     members[0].ask("publish", &json!({ "channel": "open", "data": "hi" })).unwrap();
     for member in &mut members {

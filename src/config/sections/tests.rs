@@ -186,10 +186,11 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     assert_eq!(listed, written);
 }
 
-/// Engines that, together, take every key.
-fn engines() -> [EngineOptions; 2] {
+/// Engines that, together, take every key. The last of those with Redis is deployed as by default.
+fn engines() -> [EngineOptions; 3] {
     let kinds = [
         (EngineKind::Redis, RedisDeployment::Sentinel),
+        (EngineKind::Redis, RedisDeployment::Single),
         (EngineKind::Nats, RedisDeployment::Single),
     ];
     kinds.map(|(kind, deployment)| EngineOptions { kind, deployment, ..EngineOptions::default() })
