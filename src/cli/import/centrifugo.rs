@@ -323,7 +323,7 @@ impl Import {
         let Some(found) = self.source.take(&["engine.type", "engine", "broker"]) else { return };
         if found.text() != Ok("memory") {
             self.remark(format!(
-                "{}: channels are of one process here, so several gateways do not share them",
+                "{}: the engine is not taken over: [engine] shares channels by Redis or NATS, with histories of its own",
                 found.name
             ));
         }
