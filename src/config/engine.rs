@@ -107,10 +107,10 @@ keys! {
             reload: false,
             reached: "The engine counts as away, and is connected to again.",
         }
-        /// Questions and publications under way at once.
+        /// Questions and publications of each loop that are under way at once.
         pub waiting_max: usize {
             default: 65_536,
-            rule: integer(16, 1_048_576),
+            rule: integer(16, 65_536),
             needs: Self::is_shared => "kind is \"memory\"",
             reload: false,
             reached: "A further one is refused with error 100.",

@@ -51,6 +51,8 @@ struct State {
     is_asked: Notify,
     follower: Mutex<Follower>,
     nodes: Mutex<Nodes>,
+    /// Who has asked what all gateways are asked, by the number of that. Outlives a run, as each is owed an answer.
+    surveyors: Mutex<HashMap<u64, Surveyor>>,
     /// What answers other gateways; `None` before the start.
     answerer: Mutex<Option<Arc<dyn NodeAnswerer>>>,
     is_up: AtomicBool,
@@ -96,6 +98,7 @@ impl SharedEngine {
             is_asked: Notify::new(),
             follower: Mutex::new(Follower::new(limits)),
             nodes: Mutex::new(Nodes::new(node)),
+            surveyors: Mutex::default(),
             answerer: Mutex::default(),
             is_up: AtomicBool::new(false),
             counters,
@@ -248,8 +251,6 @@ struct Turn {
     output: FollowerOutput,
     questions: Vec<EngineQuestion>,
     node_events: Vec<NodeEvent>,
-    /// Who has asked what all gateways are asked, by the number of that.
-    surveyors: HashMap<u64, Surveyor>,
     /// Told when the others know that this gateway ends.
     farewell: Option<std::sync::mpsc::Sender<()>>,
     /// Answers to other gateways that are under way.
@@ -263,7 +264,6 @@ impl Turn {
             output: FollowerOutput::default(),
             questions: Vec::new(),
             node_events: Vec::new(),
-            surveyors: HashMap::new(),
             farewell: None,
             answering: Arc::new(Semaphore::new(ANSWERED_AT_ONCE)),
         }
@@ -281,6 +281,10 @@ impl State {
 
     fn nodes(&self) -> MutexGuard<'_, Nodes> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn surveyors(&self) -> MutexGuard<'_, HashMap<u64, Surveyor>> {
+        self.surveyors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> Millis {
@@ -309,7 +313,7 @@ impl State {
         let mut nodes = self.nodes();
         for (text, surveyor) in surveys {
             match nodes.ask(text, now, &mut turn.output.commands) {
-                Some(number) => drop(turn.surveyors.insert(number, surveyor)),
+                Some(number) => drop(self.surveyors().insert(number, surveyor)),
                 None => give_answers(surveyor, None, &mut turn.output),
             }
         }
@@ -345,7 +349,8 @@ impl State {
                     }
                 }
                 NodeEvent::Answered(number, answers) => {
-                    if let Some(surveyor) = turn.surveyors.remove(&number) {
+                    let surveyor = self.surveyors().remove(&number);
+                    if let Some(surveyor) = surveyor {
                         give_answers(surveyor, answers, &mut turn.output);
                     }
                 }
