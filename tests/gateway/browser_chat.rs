@@ -533,6 +533,10 @@ fn conversations_fit_their_window_in_light_in_dark_and_on_a_phone() {
     look("talk");
     alice.click("#show-members");
     look("members");
+    for scheme in ["light", "dark"] {
+        alice.prefer(scheme);
+        assert_eq!(alice.run(UNREADABLE_HUES), json!([]), "{scheme}");
+    }
     alice.click("#hide-members");
     alice.click("#new-group");
     look("group");
@@ -570,6 +574,10 @@ fn no_rule_of_accessibility_is_broken_in_any_state() {
     alice.click("#show-members");
     alice.until("document.querySelectorAll('#people button').length === 1");
     look("members");
+    for scheme in ["light", "dark"] {
+        alice.prefer(scheme);
+        assert_eq!(alice.run(UNREADABLE_HUES), json!([]), "{scheme}");
+    }
     alice.click("#hide-members");
     alice.click("#new-group");
     look("group");
@@ -588,6 +596,30 @@ fn no_rule_of_accessibility_is_broken_in_any_state() {
 const RUN_AXE: &str = "axe.run(document, {resultTypes: ['violations']}).then(({ violations }) => \
     tell(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html.slice(0, 200))])), \
     (error) => tell(String(error)))";
+/// Hues, of which a user's ID chooses one, at which a name or an avatar has less contrast than WCAG 1.4.3 asks for.
+const UNREADABLE_HUES: &str = r"
+    const parts = (colour) => colour.match(/[\d.]+/g).slice(0, 3).map((part) => part / 255);
+    const linear = (part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    const luminance = (colour) => {
+        const [red, green, blue] = parts(colour).map(linear);
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+    };
+    const contrast = (one, other) => {
+        const [dark, light] = [luminance(one), luminance(other)].sort((a, b) => a - b);
+        return (light + 0.05) / (dark + 0.05);
+    };
+    const surface = getComputedStyle(document.querySelector('#chat')).backgroundColor;
+    const name = document.querySelector('.message:not(.own) .from bdi');
+    const avatar = document.querySelector('#people .avatar');
+    const unreadable = [];
+    for (let hue = 0; hue < 360; hue += 1) {
+        for (const own of [name, avatar]) own.style.setProperty('--hue', hue);
+        const { color, backgroundColor } = getComputedStyle(avatar);
+        const least = Math.min(contrast(getComputedStyle(name).color, surface), contrast(color, backgroundColor));
+        if (!(least >= 4.5)) unreadable.push([hue, least]);
+    }
+    return unreadable;
+";
 const GLOBAL: &str = "chat-global:all";
 /// The text of the last message shown, `undefined` before the first.
 const LAST_MESSAGE: &str = "[...document.querySelectorAll('.message .text')].at(-1)?.textContent";

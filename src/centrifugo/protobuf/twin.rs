@@ -580,6 +580,7 @@ proptest! {
         let connected = Connected {
             client, version: &version, ttl: Ttl(ttl), data: data_of, subs: &subs, ping_s, pong,
         };
+        let is_empty = result == SubscribeResult::default();
         let connect = Some(ConnectResult {
             client: name,
             version: version.clone(),
@@ -590,7 +591,13 @@ proptest! {
             ping: ping_s,
             pong: ping_s > 0 && pong,
         });
-        same(&Reply::Connected(connected), ReplyMessage { connect, ..none })?;
+        let twin = ReplyMessage { connect, ..none };
+        let written = encoder.reply(id, &Reply::Connected(connected));
+        prop_assert_eq!(&ReplyMessage::decode_length_delimited(written).unwrap(), &twin);
+        // The twin leaves out an entry's value that is a message without fields, which means the same.
+        if !is_empty {
+            prop_assert_eq!(written, twin.encode_length_delimited_to_vec());
+        }
     }
 
     #[test]
