@@ -1,6 +1,7 @@
 //! The last publications of one channel, and recovery from them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::position::{Epoch, Position};
@@ -59,20 +60,35 @@ impl PublicationDetails {
 }
 
 /// The last publications of a channel, each with an offset one above that of the one before.
+///
+/// What a publication consists of lies in rings of their own, so that no entry holds room for what is rare or
+/// only makes up an alignment.
 #[derive(Debug)]
 pub struct History {
     epoch: Epoch,
     /// The offset of the last publication that ever was.
     top: u64,
-    /// The last publications without a gap, up to `top`.
-    entries: VecDeque<Entry>,
+    /// The data of the last publications without a gap, up to `top`.
+    data: VecDeque<Arc<[u8]>>,
+    /// When each of them expires.
+    expiries: VecDeque<Expiry>,
+    /// What few of them have, by offset.
+    details: BTreeMap<u64, Arc<PublicationDetails>>,
     bytes: usize,
 }
 
-#[derive(Debug)]
-struct Entry {
-    publication: Publication,
-    expires_at: Millis,
+/// A moment in units that fit in four bytes for 13 years, rounded up.
+#[derive(Clone, Copy, Debug)]
+struct Expiry(u32);
+
+impl Expiry {
+    fn of(own: Millis) -> Self {
+        Self(u32::try_from(own.0.div_ceil(EXPIRY_UNIT_MS)).unwrap_or(u32::MAX))
+    }
+
+    fn moment(self) -> Millis {
+        Millis(u64::from(self.0) * EXPIRY_UNIT_MS)
+    }
 }
 
 /// Where a page of publications begins, and its direction.
@@ -100,7 +116,8 @@ impl History {
     /// A stream without publications.
     #[must_use]
     pub fn new(epoch: Epoch) -> Self {
-        Self { epoch, top: 0, entries: VecDeque::new(), bytes: 0 }
+        let (data, expiries) = (VecDeque::new(), VecDeque::new());
+        Self { epoch, top: 0, data, expiries, details: BTreeMap::new(), bytes: 0 }
     }
 
     /// Where the stream is.
@@ -112,34 +129,46 @@ impl History {
     /// Bytes of memory that its publications hold.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.bytes + self.entries.capacity() * size_of::<Entry>()
+        let rings = self.data.capacity() * size_of::<Arc<[u8]>>()
+            + self.expiries.capacity() * size_of::<Expiry>();
+        self.bytes + rings
     }
 
     /// The number of publications that are kept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.data.len()
     }
 
     /// Whether none is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.data.is_empty()
     }
 
-    /// Adds a publication, and forgets the oldest above `size`. Gives its offset.
+    /// Adds a publication, and forgets the oldest above `size`. Gives its offset. It expires up to a
+    /// tenth of a second after `expires_at`.
     pub fn push(&mut self, publication: Publication, size: usize, expires_at: Millis) -> u64 {
-        self.top += 1;
-        while self.entries.len() >= size.max(1) {
+        while self.data.len() >= size.max(1) {
             self.forget_oldest();
         }
-        if self.entries.len() == self.entries.capacity() {
+        if self.data.len() == self.data.capacity() {
             // Doubling would leave up to an entry of room for each publication.
-            let more = (self.entries.len() / 4).max(4).min(size.max(1) - self.entries.len());
-            self.entries.reserve_exact(more);
+            let more = (self.data.len() / 4).max(4).min(size.max(1) - self.data.len());
+            self.data.reserve_exact(more);
+            self.expiries.reserve_exact(more);
         }
-        self.bytes += publication.held_bytes();
-        self.entries.push_back(Entry { publication, expires_at });
+        self.add(publication, expires_at)
+    }
+
+    fn add(&mut self, publication: Publication, expires_at: Millis) -> u64 {
+        self.top += 1;
+        self.bytes += kept_bytes(&publication);
+        self.data.push_back(publication.data);
+        self.expiries.push_back(Expiry::of(expires_at));
+        if let Some(details) = publication.details {
+            self.details.insert(self.top, details);
+        }
         self.top
     }
 
@@ -153,50 +182,64 @@ impl History {
     /// Forgets what has expired. The options may have changed in between, so that an older one may expire
     /// later: it goes with the younger, as nothing is kept below a gap.
     pub fn expire(&mut self, now: Millis) {
-        let expired = self.entries.iter().rposition(|entry| entry.expires_at <= now);
+        let expired = self.expiries.iter().rposition(|own| own.moment() <= now);
         for _ in 0..expired.map_or(0, |last| last + 1) {
             self.forget_oldest();
         }
-        if self.entries.is_empty() {
-            self.entries = VecDeque::new();
+        if self.is_empty() {
+            self.clear();
         }
     }
 
     /// Forgets the oldest publication; whether there was one.
     pub fn forget_oldest(&mut self) -> bool {
-        let oldest = self.entries.pop_front();
-        self.bytes -= oldest.as_ref().map_or(0, |entry| entry.publication.held_bytes());
-        oldest.is_some()
+        let first = self.first();
+        let Some(data) = self.data.pop_front() else { return false };
+        self.expiries.pop_front();
+        let details = if self.details.is_empty() { None } else { self.details.remove(&first) };
+        self.bytes -= kept_bytes(&Publication { data, details });
+        true
     }
 
     /// Forgets all publications. The position stays.
     pub fn clear(&mut self) {
-        (self.entries, self.bytes) = (VecDeque::new(), 0);
+        let Position { offset: top, epoch } = self.position();
+        *self = Self { top, ..Self::new(epoch) };
     }
 
     /// Up to `limit` publications.
     #[must_use]
     pub fn page(&self, since: Since, limit: usize) -> Page {
         let first = self.first();
-        let numbered = (first..).zip(self.entries.iter().map(|entry| &entry.publication));
-        let owned = |(offset, publication): (u64, &Publication)| (offset, publication.clone());
         match since {
             Since::Oldest(above) => {
                 let above = above.unwrap_or(0);
                 let skipped = (above + 1).saturating_sub(first);
-                let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
-                numbered.skip(skipped).take(limit).map(owned).collect()
+                let kept = self.data.len();
+                let skipped = usize::try_from(skipped).map_or(kept, |own| own.min(kept));
+                self.numbered(skipped..skipped.saturating_add(limit).min(kept)).collect()
             }
             Since::Latest(below) => {
                 let below = below.unwrap_or(u64::MAX).min(self.top + 1);
                 let count = usize::try_from(below.saturating_sub(first)).unwrap_or(usize::MAX);
-                let count = count.min(self.entries.len());
-                let mut page: Page =
-                    numbered.take(count).skip(count.saturating_sub(limit)).map(owned).collect();
-                page.reverse();
-                page
+                let count = count.min(self.data.len());
+                self.numbered(count.saturating_sub(limit)..count).rev().collect()
             }
         }
+    }
+
+    /// Those at these indices, with their offsets.
+    fn numbered(
+        &self,
+        indices: Range<usize>,
+    ) -> impl DoubleEndedIterator<Item = (u64, Publication)> {
+        let first = self.first();
+        indices.map(move |index| {
+            let offset = first + index as u64;
+            let details =
+                if self.details.is_empty() { None } else { self.details.get(&offset).cloned() };
+            (offset, Publication { data: Arc::clone(&self.data[index]), details })
+        })
     }
 
     /// What a member that comes back with this position has missed. `epoch` is the text that it has sent; an
@@ -208,7 +251,7 @@ impl History {
             return Recovery::Lost;
         }
         let missed = self.top - offset;
-        let kept = self.entries.len() as u64;
+        let kept = self.data.len() as u64;
         if missed > kept || missed > RECOVERED_MAX as u64 {
             return Recovery::Lost;
         }
@@ -228,16 +271,21 @@ impl History {
 
     /// All that it is, for [`History::restored`].
     pub(super) fn copied(&self) -> (Epoch, u64, Vec<(Publication, Millis)>) {
-        let entries = self.entries.iter().map(|own| (own.publication.clone(), own.expires_at));
+        let moments = self.expiries.iter().map(|own| own.moment());
+        let entries = self.numbered(0..self.len()).map(|(_, publication)| publication).zip(moments);
         (self.epoch, self.top, entries.collect())
     }
 
     /// The history that this was copied of. It has no more entries than its offset.
     pub(super) fn restored(epoch: Epoch, top: u64, entries: Vec<(Publication, Millis)>) -> Self {
-        let bytes = entries.iter().map(|(publication, _)| publication.held_bytes()).sum();
-        let entries = entries.into_iter();
-        let entries = entries.map(|(publication, expires_at)| Entry { publication, expires_at });
-        Self { epoch, top, entries: entries.collect(), bytes }
+        let before = top - entries.len() as u64;
+        let mut own = Self { top: before, ..Self::new(epoch) };
+        own.data.reserve_exact(entries.len());
+        own.expiries.reserve_exact(entries.len());
+        for (publication, expires_at) in entries {
+            own.add(publication, expires_at);
+        }
+        own
     }
 
     /// Goes on as another stream, so that what members know of their positions holds no longer.
@@ -247,7 +295,7 @@ impl History {
 
     /// The offset of the oldest that is kept, or would be.
     fn first(&self) -> u64 {
-        self.top + 1 - self.entries.len() as u64
+        self.top + 1 - self.data.len() as u64
     }
 }
 
@@ -258,7 +306,17 @@ const BLOCK_BYTES: usize = 8;
 /// The counts of an `Arc`, and its block.
 const ARC_BYTES: usize = 16 + BLOCK_BYTES;
 /// Bytes that a publication without details takes in a history, beside its data.
-pub const ENTRY_BYTES_MAX: usize = size_of::<Entry>() + ARC_BYTES;
+pub const ENTRY_BYTES_MAX: usize = size_of::<Arc<[u8]>>() + size_of::<Expiry>() + ARC_BYTES;
+/// A unit of the moments at which publications expire.
+pub(super) const EXPIRY_UNIT_MS: u64 = 100;
+/// Bytes of an entry in the map of details, with its share of the room that nodes leave.
+const DETAILS_ENTRY_BYTES: usize = 2 * (size_of::<u64>() + size_of::<usize>());
+
+/// Bytes that it holds in a history, beside the rings.
+fn kept_bytes(publication: &Publication) -> usize {
+    let entry = publication.details.as_ref().map_or(0, |_| DETAILS_ENTRY_BYTES);
+    publication.held_bytes() + entry
+}
 
 #[cfg(test)]
 mod tests {
@@ -268,8 +326,14 @@ mod tests {
 
     const EPOCH: Epoch = Epoch(7);
 
+    /// Every third has details.
     fn publication(number: u64) -> Publication {
-        Publication::new(number.to_string().into_bytes())
+        let tags = vec![("number".into(), number.to_string().into())];
+        let details = PublicationDetails { tags, ..PublicationDetails::default() };
+        Publication {
+            data: number.to_string().into_bytes().into(),
+            details: (number % 3 == 0).then(|| Arc::new(details)),
+        }
     }
 
     #[derive(Clone, Debug)]
@@ -282,9 +346,9 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            6 => (1..12_usize, 1..50_u64).prop_map(|(size, ttl_ms)| Step::Push { size, ttl_ms }),
+            6 => (1..12_usize, 1..3000_u64).prop_map(|(size, ttl_ms)| Step::Push { size, ttl_ms }),
             1 => Just(Step::Skip),
-            2 => (0..20_u64).prop_map(Step::Wait),
+            2 => (0..1200_u64).prop_map(Step::Wait),
             1 => Just(Step::Clear),
         ]
     }
@@ -306,7 +370,7 @@ mod tests {
                         top += 1;
                         let expires_at = Millis(now + ttl_ms);
                         prop_assert_eq!(own.push(publication(top), size, expires_at), top);
-                        all.push((top, expires_at));
+                        all.push((top, Millis(expires_at.0.next_multiple_of(EXPIRY_UNIT_MS))));
                         all.drain(..all.len().saturating_sub(size));
                     }
                     Step::Skip => {
@@ -346,8 +410,13 @@ mod tests {
                 prop_assert_eq!(&own.recover(asked, &epoch), &wanted);
             }
             prop_assert_eq!(own.recover(asked, "other"), Recovery::Lost);
-            let held: usize = all.iter().map(|(own, _)| publication(*own).held_bytes()).sum();
-            prop_assert_eq!(own.held_bytes() - own.entries.capacity() * size_of::<Entry>(), held);
+            let held: usize = all.iter().map(|(own, _)| kept_bytes(&publication(*own))).sum();
+            prop_assert_eq!(own.bytes, held);
+            prop_assert_eq!(own.details.len(), offsets().filter(|own| own % 3 == 0).count());
+            let (epoch, offset, entries) = own.copied();
+            let other = History::restored(epoch, offset, entries);
+            prop_assert_eq!(other.copied(), own.copied());
+            prop_assert_eq!(other.bytes, own.bytes);
         }
     }
 
@@ -380,8 +449,8 @@ mod tests {
     fn a_kept_publication_takes_at_most_64_bytes_beside_its_data() {
         const { assert!(ENTRY_BYTES_MAX <= 64) };
         let mut own = History::new(EPOCH);
-        for number in 100..200 {
-            own.push(publication(number), 100, Millis(1));
+        for number in 100..200_u64 {
+            own.push(Publication::new(number.to_string().into_bytes()), 100, Millis(1));
         }
         assert!(own.held_bytes() <= 100 * (64 + 3), "{}", own.held_bytes());
     }

@@ -60,7 +60,9 @@ impl StreamCopy {
     /// What it is a copy of, at `now` by the clock of this process.
     pub(super) fn restored(self, now: Millis) -> (History, Idempotency) {
         let Position { offset, epoch } = self.position;
-        let entries = self.entries.into_iter();
+        // A history rounds moments up, which must not give one whose time is over some more.
+        let expired = self.entries.iter().rposition(|(_, kept_ms)| *kept_ms == 0);
+        let entries = self.entries.into_iter().skip(expired.map_or(0, |last| last + 1));
         let entries = entries.map(|(own, kept_ms)| (own, now.plus(kept_ms))).collect();
         let mut idempotency = Idempotency::default();
         for KeyCopy { key, result, kept_ms } in self.keys {
