@@ -105,6 +105,8 @@ fn a_configuration_of_centrifugo_becomes_what_the_guide_shows() {
     };
     let text = replaced(&shown, "[[listener]]\naddress = \"0.0.0.0:80\"\n", "");
     let text = replaced(&text, "127.0.0.1:9000", "127.0.0.1:0");
+    let engine = "[engine]\nkind = \"redis\"\nurls = [\"redis://10.0.0.7:6379\"]\n";
+    let text = replaced(&text, engine, "");
     let keys = write("keys", "d7627bb6-2292-4911-82e1-615c0ed3eebb\n");
     let text = replaced(&text, "/etc/tidegate/api_keys", &keys);
     let text = replaced(&text, "/etc/tidegate/users_hmac_secret", &write("secret", secret));

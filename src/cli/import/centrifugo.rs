@@ -3,6 +3,7 @@
 //! What is taken here is taken out of the source; the rest is named, so that nothing is passed over in silence.
 //! No secret is copied: it is named as a file that is to be written.
 
+use super::engine;
 use super::namespace::lines;
 use super::proxies::Proxies;
 use super::source::{Found, Source, tables};
@@ -36,7 +37,8 @@ pub(super) fn imported(source: Source) -> Imported {
     own.channels(has_own_tokens, &proxies);
     own.lines.extend(proxies.lines.iter().cloned());
     own.namespaces(&proxies);
-    own.engine();
+    let engine = engine::lines(&mut own.source, &mut own.remarks);
+    own.lines.extend(engine);
     for name in own.source.names() {
         own.remarks.push(format!("{name}: has no counterpart here, and was left out"));
     }
@@ -316,16 +318,6 @@ impl Import {
             let remarks = &mut self.remarks;
             self.lines.extend(lines(&mut options, Some(name), meta_ttl_ms, proxies, remarks));
             self.source.put_back(&format!("{path}.{name}"), options);
-        }
-    }
-
-    fn engine(&mut self) {
-        let Some(found) = self.source.take(&["engine.type", "engine", "broker"]) else { return };
-        if found.text() != Ok("memory") {
-            self.remark(format!(
-                "{}: the engine is not taken over: [engine] shares channels by Redis or NATS, with histories of its own",
-                found.name
-            ));
         }
     }
 }

@@ -6,9 +6,11 @@
 //! | `centrifugo` | which options of Centrifugo become what |
 //! | `namespace` | the options of its channels |
 //! | `proxies` | the backends that are asked about connections |
+//! | `engine` | the Redis or NATS server by which its gateways share channels |
 //! | `written` | values as TOML writes them |
 
 mod centrifugo;
+mod engine;
 mod namespace;
 mod proxies;
 mod source;
