@@ -68,6 +68,8 @@ impl Engine {
         let limits = FollowerLimits {
             pending_max: options.waiting_max,
             channels_max: settings.channels.channels_max,
+            queue_bytes_max: options.queue_bytes_max,
+            queue_ms: options.queue_ms,
         };
         let mut node = [0; 8];
         SystemRandom::new().fill(&mut node).map_err(|_| "the kernel gives no random number")?;

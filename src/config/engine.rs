@@ -115,6 +115,22 @@ keys! {
             reload: false,
             reached: "A further one is refused with error 100.",
         }
+        /// Bytes of publications that wait, until it is reached again, where others get error 100 at once. 0 is none.
+        pub queue_bytes_max: usize {
+            default: 0,
+            rule: integer(0, 1 << 30),
+            needs: Self::is_shared => "kind is \"memory\"",
+            reload: false,
+            reached: "A further one is refused with error 100.",
+        }
+        /// How long such a publication waits.
+        pub queue_ms: u64 {
+            default: 5000,
+            rule: TIMEOUT,
+            needs: Self::is_shared => "kind is \"memory\"",
+            reload: false,
+            reached: "It is refused with error 100.",
+        }
     }
 }
 

@@ -527,6 +527,14 @@ counters! {
     engine_invalid,
     /// Questions that it has not answered in time.
     engine_late,
+    /// Questions that it was not asked, as it was away or too many of a loop were under way.
+    engine_refused,
+    /// Publications that have waited until it was reached again.
+    engine_queued,
+    /// Bytes of publications that wait for that now (gauge).
+    engine_queued_bytes_now,
+    /// Questions of other gateways that were not answered, as too many were at once.
+    engine_unanswered,
     /// Key sets fetched for identities of kind `jwt`.
     key_sets,
     /// Key sets that could not be fetched or held no key.

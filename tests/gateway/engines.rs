@@ -262,6 +262,33 @@ mod redis {
         an_outage_is_told_and_leaves_no_hole(&engine, away, || redis.borrow_mut().start_again());
     }
 
+    /// By setting, what is published meanwhile is answered when it is made, and heard by members without a position.
+    #[test]
+    fn publications_wait_until_the_server_is_back() {
+        let Some(mut redis) = RedisServer::start() else { return };
+        let queue = "queue_bytes_max = 100000\nqueue_ms = 600000";
+        let own = gateway(&format!("{}\n{queue}", redis_engine(&redis)));
+        let mut member = Member::connect(own.address(), "bob");
+        member.subscribe("x", None).unwrap();
+        redis.stop();
+        own.logged("the engine is away");
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| publish(&own, "x", 1));
+            until("it waits", || (own.counter("engine_queued_bytes_now") > 0).then_some(()));
+            let large = json!({ "channel": "x", "data": "a".repeat(100_000) });
+            assert_eq!(call(own.api_address(), "publish", &large).unwrap_err()["code"], 100);
+            redis.start_again();
+            first.join().unwrap().unwrap();
+        });
+        assert_eq!(member.publication().0, 1);
+        // They are counted once a second.
+        until("it is counted", || {
+            let is_empty = own.counter("engine_queued_bytes_now") == 0;
+            (is_empty && own.counter("engine_queued") == 1).then_some(())
+        });
+        assert!(own.counter("engine_refused") >= 1);
+    }
+
     #[test]
     fn a_server_that_stands_still_is_an_outage() {
         let Some(redis) = RedisServer::start() else { return };

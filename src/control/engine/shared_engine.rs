@@ -334,7 +334,10 @@ impl State {
                     let answerer = self.answerer.lock().unwrap_or_else(PoisonError::into_inner);
                     let permit = Arc::clone(&turn.answering).try_acquire_owned();
                     // Not answered, the question fails where it was asked.
-                    let (Some(answerer), Ok(permit)) = (answerer.clone(), permit) else { continue };
+                    let (Some(answerer), Ok(permit)) = (answerer.clone(), permit) else {
+                        self.counters.engine_unanswered.add(1);
+                        continue;
+                    };
                     let own = Arc::clone(self);
                     tokio::spawn(async move {
                         let text = answerer.answer(text).await;
@@ -405,6 +408,9 @@ impl State {
         self.counters.engine_lost.set(counts.lost);
         self.counters.engine_invalid.set(counts.invalid);
         self.counters.engine_late.set(counts.late);
+        self.counters.engine_refused.set(counts.refused);
+        self.counters.engine_queued.set(counts.queued);
+        self.counters.engine_queued_bytes_now.set(follower.queued_bytes() as u64);
         drop(follower);
         let mut nodes = self.nodes();
         nodes.tick(self.now(), &mut turn.output.commands, &mut turn.node_events);

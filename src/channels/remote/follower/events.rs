@@ -60,7 +60,8 @@ impl Follower {
             }
         }
         (self.dirty, self.to_check, self.to_retry) = (Vec::new(), Vec::new(), Vec::new());
-        debug_assert!(self.pending.is_empty(), "{:?}", self.pending);
+        // All but what waits for the broker was answered.
+        debug_assert_eq!(self.pending.values().sum::<usize>(), self.queued.len());
     }
 
     pub(super) fn on_subscribed(

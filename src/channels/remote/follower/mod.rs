@@ -13,6 +13,7 @@
 //! | `answer` | what a batch is to those who asked for it |
 //! | `joins` | ports that join and leave |
 //! | `events` | what the broker says |
+//! | `queued` | publications that wait until the broker is reached |
 //! | `streams` | gaps are read, and put in order |
 //! | `table` | deadlines and checks, and the table of channels |
 
@@ -21,6 +22,7 @@ mod asked;
 mod events;
 mod followed;
 mod joins;
+mod queued;
 mod streams;
 mod table;
 #[cfg(test)]
@@ -33,6 +35,7 @@ use slab::Slab;
 
 use self::asked::{Asked, ChannelRef, UnderWay};
 use self::followed::{Followed, HeldLive, Subscription};
+use self::queued::Queued;
 use super::broker::{BrokerCommand, BrokerEvent, POSITIONS_MAX, Retention, Span};
 use super::payload::{write_member, write_publication};
 use super::question::{EngineAction, EngineQuestion, Port, PortEvent};
@@ -48,6 +51,10 @@ pub struct FollowerLimits {
     pub pending_max: usize,
     /// Channels.
     pub channels_max: usize,
+    /// Bytes of publications that wait until the broker is reached; 0 for none.
+    pub queue_bytes_max: usize,
+    /// How long one of them waits.
+    pub queue_ms: u64,
 }
 
 /// What a follower wants done, each in this order.
@@ -70,6 +77,10 @@ pub struct FollowerCounts {
     pub invalid: u64,
     /// Questions without an answer in time.
     pub late: u64,
+    /// Publications that have waited until the broker was reached.
+    pub queued: u64,
+    /// Questions that were refused at once, as the broker was away or too many were under way.
+    pub refused: u64,
 }
 
 /// One node's end of the channels that several gateways share. It asks and is told by values only.
@@ -82,6 +93,7 @@ pub struct Follower {
     generation: u32,
     under_way: UnderWay,
     pending: HashMap<Port, usize>,
+    queued: Queued,
     /// Channels whose subscription is to be looked at.
     dirty: Vec<u32>,
     /// Channels whose position is to be asked for.
@@ -110,6 +122,7 @@ impl Follower {
             generation: 0,
             under_way: UnderWay::default(),
             pending: HashMap::new(),
+            queued: Queued::default(),
             dirty: Vec::new(),
             to_check: Vec::new(),
             to_retry: Vec::new(),
@@ -152,6 +165,13 @@ impl Follower {
             + self.channels.capacity() * size_of::<Followed>()
             + self.by_name.capacity() * (size_of::<(Arc<str>, u32)>() + 1)
             + self.under_way.held_bytes()
+            + self.queued.bytes()
+    }
+
+    /// Bytes of publications that wait until the broker is reached.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.queued.bytes()
     }
 
     /// A port is gone: it hears nothing any more. What it has asked is answered all the same.
@@ -165,16 +185,61 @@ impl Follower {
 
     /// A port asks.
     pub fn ask(&mut self, question: EngineQuestion, now: Millis, output: &mut FollowerOutput) {
-        let EngineQuestion { port, number, action } = question;
-        let has_answer = !matches!(action, EngineAction::Leave(_) | EngineAction::Member { .. });
-        let pending = self.pending.get(&port).copied().unwrap_or(0);
-        if has_answer && (!self.is_up || pending >= self.limits.pending_max) {
-            output.events.extend(refusal(&action, number).map(|event| (port, event)));
+        let EngineQuestion { port, number, ref action } = question;
+        let is_publication = matches!(action, EngineAction::Publish { .. });
+        if matches!(action, EngineAction::Leave(_) | EngineAction::Member { .. }) {
+            return self.pass(question, now, output);
+        }
+        if self.pending.get(&port).copied().unwrap_or(0) >= self.limits.pending_max {
+            return self.refuse(port, number, action, output);
+        }
+        // One that comes while others wait waits behind them.
+        if is_publication && !(self.is_up && self.queued.is_empty()) {
+            match self.queued.push(question, now, self.limits) {
+                Ok(()) => *self.pending.entry(port).or_default() += 1,
+                Err(question) => self.refuse(port, number, &question.action, output),
+            }
             return;
         }
-        if has_answer {
-            *self.pending.entry(port).or_default() += 1;
+        if !self.is_up {
+            return self.refuse(port, number, action, output);
         }
+        *self.pending.entry(port).or_default() += 1;
+        self.pass(question, now, output);
+    }
+
+    fn refuse(
+        &mut self,
+        port: Port,
+        number: u64,
+        action: &EngineAction,
+        output: &mut FollowerOutput,
+    ) {
+        self.counts.refused += 1;
+        output.events.extend(refusal(action, number).map(|event| (port, event)));
+    }
+
+    /// Publications that wait are passed on once all channels are subscribed again, so that members who know no
+    /// position do not miss them.
+    fn pass_queued(&mut self, now: Millis, output: &mut FollowerOutput) {
+        while let Some(EngineQuestion { port, number, action }) = self.queued.pop_late(now) {
+            if let Some(event) = refusal(&action, number) {
+                self.answer(port, event, output);
+            }
+        }
+        let is_active = |(_, own): (usize, &Followed)| own.subscription == Subscription::Active;
+        if self.queued.is_empty() || !self.is_up || !self.channels.iter().all(is_active) {
+            return;
+        }
+        while let Some(question) = self.queued.pop() {
+            self.counts.queued += 1;
+            self.pass(question, now, output);
+        }
+    }
+
+    /// Asks the broker.
+    fn pass(&mut self, question: EngineQuestion, now: Millis, output: &mut FollowerOutput) {
+        let EngineQuestion { port, number, action } = question;
         match action {
             EngineAction::Join { channel, retention, reads } => {
                 self.join((port, number), &channel, (retention, reads), now, output);
@@ -255,6 +320,7 @@ impl Follower {
         while let Some((number, asked)) = self.under_way.take_late(now) {
             self.on_late((number, asked), now, output);
         }
+        self.pass_queued(now, output);
         self.to_check.append(&mut self.to_retry);
         let elapsed = self.ticked_at.map_or(0, |then| now.since(then)).min(CHECK_INTERVAL_MS);
         self.ticked_at = Some(now);

@@ -6,8 +6,11 @@ mod ports;
 
 use self::broker::{Model, Numbering, Wire};
 use self::ports::{Node, Rng};
-use super::FollowerCounts;
-use crate::channels::remote::BrokerEvent;
+use super::{Follower, FollowerCounts, FollowerLimits, FollowerOutput};
+use crate::channels::remote::{
+    BrokerCommand, BrokerError, BrokerEvent, EngineAction, EngineQuestion, Port, PortEvent,
+};
+use crate::channels::{EngineError, Publication};
 use crate::timer::Millis;
 
 /// How much goes wrong in a run.
@@ -175,6 +178,7 @@ fn run(seed: u64, numbering: Numbering, with: Disturbances) -> FollowerCounts {
         all.gaps += counts.gaps;
         all.lost += counts.lost;
         all.late += counts.late;
+        all.queued += counts.queued;
     }
     all
 }
@@ -189,6 +193,7 @@ fn run_all(numbering: Numbering, with: Disturbances) -> FollowerCounts {
         all.gaps += counts.gaps;
         all.lost += counts.lost;
         all.late += counts.late;
+        all.queued += counts.queued;
     }
     all
 }
@@ -221,8 +226,70 @@ fn members_are_whole_or_are_told_whatever_goes_wrong() {
 #[test]
 fn a_broker_that_goes_and_comes_leaves_no_hole() {
     for numbering in [Numbering::Contiguous, Numbering::Holes] {
-        run_all(numbering, Disturbances { cut: 20, ..NONE });
+        let counts = run_all(numbering, Disturbances { cut: 20, ..NONE });
+        assert!(counts.queued > 100, "{counts:?}");
     }
+}
+
+/// Publications wait in their order while the broker is away, up to the bytes and the time that they may take.
+#[test]
+fn publications_wait_for_the_broker() {
+    let limits = FollowerLimits {
+        pending_max: 100,
+        channels_max: 10,
+        queue_bytes_max: 4096,
+        queue_ms: 3000,
+    };
+    let (mut own, mut output) = (Follower::new(limits), FollowerOutput::default());
+    let ask = |own: &mut Follower, output: &mut FollowerOutput, number: u64, at: u64| {
+        let action = EngineAction::Publish {
+            channel: "a".into(),
+            retention: None,
+            publication: Publication::new(vec![b'1'; 100]),
+            idempotency_key: None,
+        };
+        own.ask(EngineQuestion { port: Port(0), number, action }, Millis(at), output);
+    };
+    let refused = |output: &mut FollowerOutput| -> Vec<u64> {
+        let one = |(_, event)| match event {
+            PortEvent::Published(number, Err(EngineError::Unavailable)) => number,
+            other => panic!("{other:?}"),
+        };
+        output.events.drain(..).map(one).collect()
+    };
+    for number in 0..40 {
+        ask(&mut own, &mut output, number, number * 10);
+    }
+    let room = 40 - u64::try_from(output.events.len()).unwrap();
+    assert!((10..30).contains(&room), "{room}");
+    assert_eq!(refused(&mut output), (room..40).collect::<Vec<_>>());
+    assert!(own.queued_bytes() <= 4096 && output.commands.is_empty());
+    // The first ones have waited long enough.
+    own.tick(Millis(3040), &mut output);
+    assert_eq!(refused(&mut output), [0, 1, 2, 3, 4]);
+    own.on_event(BrokerEvent::Up, Millis(3041), &mut output);
+    // It comes behind those that wait.
+    ask(&mut own, &mut output, 90, 3041);
+    own.flush(Millis(3041), &mut output);
+    assert!(output.commands.is_empty());
+    own.tick(Millis(3042), &mut output);
+    let published = output.commands.drain(..).map(|command| match command {
+        BrokerCommand::Publish { number, .. } => number,
+        other => panic!("{other:?}"),
+    });
+    let published: Vec<u64> = published.collect();
+    for number in published {
+        own.on_event(
+            BrokerEvent::Published(number, Err(BrokerError::Refused)),
+            Millis(3043),
+            &mut output,
+        );
+    }
+    let wanted: Vec<u64> = (5..room).chain([90]).collect();
+    assert_eq!(refused(&mut output), wanted);
+    assert_eq!((own.queued_bytes(), own.counts().queued), (0, room - 4));
+    ask(&mut own, &mut output, 91, 3044);
+    assert_eq!(output.commands.len(), 1);
 }
 
 #[test]

@@ -78,7 +78,10 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn new(ports: u32, removes: bool) -> Self {
-        let limits = FollowerLimits { pending_max: 40, channels_max: 100 };
+        // Some nodes hold publications back while the broker is away.
+        let queue_bytes_max = if removes { 0 } else { 2000 };
+        let limits =
+            FollowerLimits { pending_max: 40, channels_max: 100, queue_bytes_max, queue_ms: 5000 };
         let port = |number| PortModel { port: Port(number), removes, ..PortModel::default() };
         let ports = (0..ports).map(port).collect();
         Self { follower: Follower::new(limits), output: FollowerOutput::default(), ports }
