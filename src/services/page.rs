@@ -45,11 +45,15 @@ pub struct PageReply {
 }
 
 /// A page that is compiled into the binary: one file, with its style and script.
+///
+/// It is put together when it is first asked for: each loop has its own, and an idle one needs none.
 #[derive(Clone, Debug)]
 pub struct BuiltInPage {
-    html: Bytes,
-    /// What a browser may run and apply of it.
-    policy: String,
+    html: &'static str,
+    style: &'static str,
+    script: &'static str,
+    /// What the address of the socket begins with, where the file does not say it.
+    socket: String,
     /// The page as it is for each depth of a path that was asked for; a route has few.
     variants: Vec<Variant>,
 }
@@ -87,27 +91,24 @@ impl BuiltInPage {
     /// The page for the rooms of `/chat`.
     #[must_use]
     pub fn chat() -> Self {
-        Self::of(Bytes::from_static(page!("pages/chat.html").as_bytes()), STYLE, SCRIPT)
+        Self::of(page!("pages/chat.html"), STYLE, SCRIPT)
     }
 
     /// The page for the room of `/chatroom/ws/:name/:token`.
     #[must_use]
     pub fn hall() -> Self {
-        Self::of(Bytes::from_static(page!("pages/hall.html").as_bytes()), STYLE, SCRIPT)
+        Self::of(page!("pages/hall.html"), STYLE, SCRIPT)
     }
 
     /// The page for conversations on channels, whose route has the path `socket`.
     pub(super) fn conversations(socket: &str) -> Self {
         // Loading has refused what is no path; a quote would end the attribute.
         let socket = socket.trim_start_matches('/').replace('&', "&amp;").replace('"', "&quot;");
-        let html = CONVERSATIONS.replace(SOCKET, &format!("{SOCKET}{socket}"));
-        Self::of(html.into(), CONVERSATIONS_STYLE, CONVERSATIONS_SCRIPT)
+        Self { socket, ..Self::of(CONVERSATIONS, CONVERSATIONS_STYLE, CONVERSATIONS_SCRIPT) }
     }
 
-    fn of(html: Bytes, style: &str, script: &str) -> Self {
-        let policy = content_security_policy(style, script);
-        let variants = vec![Variant::new(&html, &policy, 0)];
-        Self { html, policy, variants }
+    const fn of(html: &'static str, style: &'static str, script: &'static str) -> Self {
+        Self { html, style, script, socket: String::new(), variants: Vec::new() }
     }
 
     /// The page on `path`.
@@ -116,23 +117,27 @@ impl BuiltInPage {
         let index = match self.variants.iter().position(|variant| variant.depth == depth) {
             Some(index) => index,
             None => {
-                self.variants.push(Variant::new(&self.html, &self.policy, depth));
+                let variant = self.variant(depth);
+                self.variants.push(variant);
                 self.variants.len() - 1
             }
         };
         &self.variants[index]
     }
+
+    fn variant(&self, depth: usize) -> Variant {
+        let address = format!("{SOCKET}{}{}", "../".repeat(depth), self.socket);
+        let body = if address == SOCKET {
+            Bytes::from_static(self.html.as_bytes())
+        } else {
+            self.html.replace(SOCKET, &address).into()
+        };
+        Variant::new(depth, body, &content_security_policy(self.style, self.script))
+    }
 }
 
 impl Variant {
-    fn new(html: &Bytes, policy: &str, depth: usize) -> Self {
-        let body = match depth {
-            0 => html.clone(),
-            _ => {
-                let html = str::from_utf8(html).unwrap_or_default();
-                Bytes::from(html.replace(SOCKET, &format!("{SOCKET}{}", "../".repeat(depth))))
-            }
-        };
+    fn new(depth: usize, body: Bytes, policy: &str) -> Self {
         let entity_tag = format!("\"{}\"", hash(&body));
         let headers = [
             ("Cache-Control", "no-cache"),
@@ -270,8 +275,8 @@ mod tests {
         let html = str::from_utf8(&html).unwrap();
         assert_eq!(between(html, SOCKET, "\""), "../connection/web&quot;socket");
         let mut page = BuiltInPage::hall();
-        page.on(b"/a/b");
-        assert_ne!(page.variants[0].entity_tag, page.variants[1].entity_tag);
+        let tag = page.on(b"/").entity_tag.clone();
+        assert_ne!(page.on(b"/a/b").entity_tag, tag);
     }
 
     #[test]
