@@ -96,7 +96,8 @@ def anonymous_bytes(pids):
 class Server:
     """A server that runs. `api` is the port for publications, `port` that for clients."""
 
-    commands = ()
+    # Its pings, where they are messages, and what they are answered with.
+    ping, pong = None, ""
 
     def __init__(self, stack, core):
         self.stack, self.core, self.processes = stack, core, []
@@ -139,6 +140,7 @@ class Tidegate(Server):
     name = "tidegate"
     # What a client sends when it is connected, and what it then gets.
     path, greeting, welcome = "/connection/websocket", None, b'"subscribe"'
+    ping, pong = b"\x81\x02{}", "{}"
 
     def __init__(self, stack, folder, threads=1, core=None):
         super().__init__(stack, core)
@@ -181,6 +183,7 @@ class Nchan(Server):
 class SocketIo(Server):
     name = "socket.io"
     path, greeting, welcome = "/socket.io/?EIO=4&transport=websocket", "40", b"40{"
+    ping, pong = b"\x81\x012", "3"
 
     def __init__(self, stack, folder, threads=1, core=None):
         super().__init__(stack, core)
