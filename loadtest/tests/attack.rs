@@ -3,12 +3,12 @@
 
 mod support;
 
-use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 
 use rustls::version::TLS13;
 use serde_json::Value;
+use support::port::reserved_address;
 use support::tls::Certificate;
 use support::{Outcome, echo, loadtest, outcome, start};
 use tungstenite::Message;
@@ -33,7 +33,7 @@ fn attack(name: &str, options: &[&str]) -> Option<Outcome> {
         return None;
     }
     let spawn = ["--spawn", program.to_str().unwrap()];
-    let mut command = loadtest("attack", free_address());
+    let mut command = loadtest("attack", reserved_address());
     command.arg(name).args(QUICK).args(spawn).args(options);
     Some(outcome(&command.output().unwrap()))
 }
@@ -51,10 +51,6 @@ fn harmless(name: &str, options: &[&str]) -> Option<Value> {
     assert!(run.report["before"]["handshakes_ok"].as_u64().unwrap() > 0);
     assert!(run.report["rss_peak_bytes"].as_u64().unwrap() > 0);
     Some(run.report)
-}
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[track_caller]

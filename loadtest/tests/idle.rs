@@ -14,7 +14,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tungstenite::{Message, WebSocket};
 
-use support::{echo, outcome, run, start};
+use support::port::reserved_address;
+use support::{Outcome, echo, outcome, run, start};
 
 /// From the handshake of the last connection into the hold.
 const PART_OF_HOLD: Duration = Duration::from_secs(1);
@@ -166,7 +167,7 @@ fn silence_is_a_failure_at_each_stage() {
 
 #[test]
 fn a_closed_port_is_a_failure() {
-    let address = free_address();
+    let address = reserved_address();
     let run = run(address, &["--connections", "3"]);
     assert_eq!(run.exit_code, 1);
     let expected = format!("the server at {address} takes no connections (Connection refused");
@@ -196,7 +197,7 @@ fn server_pings_are_answered_during_the_hold() {
 
 #[test]
 fn too_many_connections_are_a_usage_error_with_both_numbers() {
-    let run = run(free_address(), &["--connections", "3000000"]);
+    let run = run(reserved_address(), &["--connections", "3000000"]);
     assert_eq!(run.exit_code, 2);
     assert!(run.stderr.contains("--connections 3000000 does not fit"), "{}", run.stderr);
     assert!(run.stderr.contains("which allows"), "{}", run.stderr);
@@ -204,7 +205,7 @@ fn too_many_connections_are_a_usage_error_with_both_numbers() {
 
 #[test]
 fn invalid_options_are_usage_errors() {
-    let address = free_address();
+    let address = reserved_address();
     for options in [
         &["--connections", "0"][..],
         &["--connections", "1", "--path", "echo"],
@@ -218,7 +219,7 @@ fn invalid_options_are_usage_errors() {
 
 #[test]
 fn a_spawned_server_is_measured_and_ended() {
-    let address = free_address();
+    let address = reserved_address();
     let run = run(address, &["--connections", "5", "--spawn", &spawn_command(address)]);
     assert_eq!(run.exit_code, 0, "{}", run.stderr);
     assert!(run.report["server_pid"].as_u64().is_some());
@@ -228,7 +229,7 @@ fn a_spawned_server_is_measured_and_ended() {
 
 #[test]
 fn a_spawned_server_is_ended_when_the_run_fails_or_is_interrupted() {
-    let address = free_address();
+    let address = reserved_address();
     let spawn = spawn_command(address);
     let failed = run(address, &["--connections", "5", "--seed", "x", "--spawn", &spawn]);
     assert_eq!(failed.exit_code, 2);
@@ -246,7 +247,7 @@ fn a_spawned_server_is_ended_when_the_run_fails_or_is_interrupted() {
 
 #[test]
 fn a_server_that_does_not_start_is_a_failure() {
-    let run = run(free_address(), &["--connections", "1", "--spawn", "false"]);
+    let run = run(reserved_address(), &["--connections", "1", "--spawn", "false"]);
     assert_eq!(run.exit_code, 1);
     assert!(run.stderr.contains("ended before it could accept: exit status: 1"), "{}", run.stderr);
 }
@@ -269,11 +270,6 @@ fn spawn_command(address: SocketAddr) -> String {
         address.port(),
         program.display()
     )
-}
-
-/// An address that is free now, and very probably still in the next seconds.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[track_caller]

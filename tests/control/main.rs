@@ -18,6 +18,8 @@ mod admin;
 mod certificates;
 mod log_lines;
 mod lookup_client;
+#[path = "../support/port.rs"]
+mod port;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
 #[path = "../support/skip.rs"]

@@ -11,6 +11,7 @@ use tidegate::services::TokenVerdict::{Right, Unavailable, Wrong};
 
 use crate::log_lines;
 use crate::lookup_client::{LookupClient, settings};
+use crate::port::reserved_address;
 use crate::redis_server::RedisServer;
 use crate::wait::{NEVER_MS, TIMEOUT, now, until};
 
@@ -34,8 +35,7 @@ fn set(redis: &RedisServer) {
 #[test]
 fn without_a_redis_every_look_up_is_unavailable_at_once_and_logged_once() {
     log_lines::listen();
-    let (listener, address) = listener();
-    drop(listener);
+    let address = reserved_address();
     let url = format!("redis://{address}");
     let client = LookupClient::with(RedisSettings { lookup_ms: NEVER_MS, ..settings(&url) });
     // Each answer comes without lookup_ms.

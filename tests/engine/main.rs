@@ -25,6 +25,8 @@ mod broker;
 mod certificates;
 #[path = "../support/nats_server.rs"]
 mod nats_server;
+#[path = "../support/port.rs"]
+mod port;
 mod proxy;
 #[path = "../support/redis_server.rs"]
 mod redis_server;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::certificates::CertificateFolder;
 use crate::clients::{below_root, curl};
-use crate::proxy_server::free_address;
+use crate::port::reserved_address;
 use crate::skip::{say, skip_without};
 use crate::wait::until;
 
@@ -32,7 +32,7 @@ impl AcmeServer {
             skip_without("pebble, which scripts/install-servers installs");
             return None;
         };
-        let (address, management) = (free_address(), free_address());
+        let (address, management) = (reserved_address(), reserved_address());
         let folder = TempDir::new().unwrap();
         Some(Self { program, address, management, folder, child: None })
     }

@@ -13,7 +13,8 @@ use crate::chat_client::ChatClient;
 use crate::clients::below_root;
 use crate::gateway::{Gateway, Launch, config_file, run_to_end, write_config};
 use crate::messages::Request;
-use crate::proxy_server::{free_address, program};
+use crate::port::reserved_address;
+use crate::proxy_server::program;
 use crate::skip::skip_without;
 use crate::socket::Socket;
 use crate::wait::until;
@@ -302,7 +303,7 @@ fn prometheus_scrapes_the_gateway() {
         gateway.admin_address()
     );
     fs::write(&config, text).unwrap();
-    let address = free_address();
+    let address = reserved_address();
     let mut child = Command::new(prometheus)
         .arg(format!("--config.file={}", config.display()))
         .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
@@ -447,7 +448,7 @@ fn a_bad_file_is_refused_by_the_api_with_its_line_and_changes_nothing() {
 
 #[test]
 fn an_identity_that_is_away_counts_only_if_readiness_needs_it() {
-    let nowhere = free_address();
+    let nowhere = reserved_address();
     let identity = format!(
         "[[identity]]\nname = \"users\"\nkind = \"redis\"\nurl = \"redis://{nowhere}\"\n\
          [[route]]\npath = \"/:name/:token\"\nservice = \"room\"\nname = \"token\"\n\

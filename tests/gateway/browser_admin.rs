@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::admin_client::{CONFIG, TOKEN};
 use crate::chat_client::ChatClient;
 use crate::gateway::Gateway;
-use crate::proxy_server::free_address;
+use crate::port::reserved_address;
 use crate::webdriver::{Browser, Window};
 
 impl Window<'_> {
@@ -148,7 +148,7 @@ fn every_page_is_shown_and_a_change_waits_for_its_confirmation() {
 #[test]
 fn a_server_of_an_upstream_is_drained_and_put_back() {
     let Some(browser) = Browser::start() else { return };
-    let backend = free_address();
+    let backend = reserved_address();
     let gateway = Gateway::with_config(&format!(
         "[[upstream]]\nname = \"app\"\nservers = [\"{backend}\"]\n\
          [[route]]\npath = \"/\"\nservice = \"relay\"\nupstream = \"app\"\n{CONFIG}"
@@ -218,7 +218,7 @@ fn a_restart_gives_no_rate_and_what_cannot_be_seen_is_shown() {
 #[test]
 fn a_page_finds_the_gateway_again_after_a_restart() {
     let Some(browser) = Browser::start() else { return };
-    let address = free_address();
+    let address = reserved_address();
     let config = format!("[admin]\naddress = \"{address}\"\n");
     let first = Gateway::with_config(&config);
     let _client = ChatClient::join(first.address(), "/echo");

@@ -13,6 +13,7 @@ use crate::events_backend::{Answer, EventsBackend, Told, reply};
 use crate::frames::{TEXT, client_frame};
 use crate::gateway::Gateway;
 use crate::messages::Request;
+use crate::port::reserved_address;
 use crate::reload::Reloaded;
 use crate::skip::skip_without;
 use crate::socket::Socket;
@@ -224,8 +225,7 @@ fn a_backend_that_fails_again_and_again_is_left_alone() {
 
 #[test]
 fn a_client_that_comes_while_no_backend_is_there_is_asked_to_come_again() {
-    let nothing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let gateway = in_front_of(nothing, "");
+    let gateway = in_front_of(reserved_address(), "");
     let mut own = Client::open(&gateway);
     assert_eq!(own.ask(&json!({ "id": 1, "connect": {} })), internal(1));
 }

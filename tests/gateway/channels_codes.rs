@@ -1,7 +1,6 @@
 //! Every code of the tables in `docs/channels.md` against the real process: what has to be done to meet it.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::channels_client::{ChannelsClient, KEY, Received, call};
 use crate::clients::below_root;
 use crate::gateway::Gateway;
+use crate::port::reserved_port;
 use crate::wait::until;
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
@@ -306,7 +306,7 @@ fn documented() -> BTreeSet<u16> {
 
 #[test]
 fn every_code_is_met_by_what_leads_to_it() {
-    let nothing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nothing = reserved_port();
     let mut own = Codes { gateway: gateway(nothing, 0, 3_600_000), met: BTreeSet::new() };
     own.errors();
     own.ends_of_subscriptions();

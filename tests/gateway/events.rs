@@ -1,7 +1,7 @@
 //! Connections whose backend speaks plain HTTP.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
@@ -12,6 +12,7 @@ use crate::events_backend::{Answer, EventsBackend, Told, events, reply};
 use crate::frames::{BINARY, CLOSE, PING, TEXT, client_frame, close_payload};
 use crate::gateway::Gateway;
 use crate::messages::{Reply, Request};
+use crate::port::reserved_address;
 use crate::skip::skip_without;
 use crate::socket::Socket;
 use crate::wait::until;
@@ -243,8 +244,7 @@ fn the_backend_closes_a_connection_with_a_code_that_may_be_sent() {
 
 #[test]
 fn without_a_backend_clients_are_refused_and_those_inside_dropped() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let gateway = in_front_of(closed, "failures_max = 2\n");
+    let gateway = in_front_of(reserved_address(), "failures_max = 2\n");
     for status in [502, 502, 503] {
         let (_, reply) = ask(&gateway, &Request::upgrade("/app/ws"));
         assert_eq!(reply.status, status);

@@ -1,7 +1,7 @@
 //! The log: what `RUST_LOG` does, and standard error that is not read.
 
 use std::io::{self, ErrorKind, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use rustix::io::ioctl_fionbio;
@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::gateway::{Gateway, Log, PROGRAM, config_file};
 use crate::messages::{Ending, Reply, exchange};
+use crate::port::reserved_address;
 use crate::socket::Socket;
 use crate::wait::until;
 
@@ -19,9 +20,7 @@ fn start(rust_log: &str, stderr: io::PipeWriter) -> (Child, SocketAddr) {
 
 /// As [`start`], with this configuration.
 fn start_with(toml: &str, rust_log: &str, stderr: io::PipeWriter) -> (Child, SocketAddr) {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = reserved_address();
     let mut command = Command::new(PROGRAM);
     command.args(["--loops", "2", "--listen", &address.to_string()]).env("RUST_LOG", rust_log);
     let config = config_file(toml);

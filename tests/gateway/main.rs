@@ -66,6 +66,8 @@ mod messages;
 #[allow(dead_code, reason = "shared with others")]
 #[path = "../support/nats_server.rs"]
 mod nats_server;
+#[path = "../support/port.rs"]
+mod port;
 mod proxy_server;
 mod reconnecting_clients;
 #[path = "../support/redis_server.rs"]

@@ -1,12 +1,13 @@
 //! A real proxy for one test: started on a free port with a configuration, and always ended.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::port::reserved_address;
 use crate::skip::{say, skip_without};
 use crate::wait::until;
 
@@ -76,7 +77,7 @@ impl ProxyServer {
         // Another process may take the port before the proxy binds it; then another is tried.
         Some(until(&format!("{name} starts"), || {
             let folder = TempDir::new().unwrap();
-            let address = free_address();
+            let address = reserved_address();
             let (config, arguments) = prepare(folder.path(), address);
             let (file, log) = (folder.path().join("config"), folder.path().join("log"));
             fs::write(&file, config).unwrap();
@@ -150,12 +151,6 @@ fn stream_module() -> Option<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers/libnginx-mod-stream.root");
     let module = "usr/lib/nginx/modules/ngx_stream_module.so";
     [PathBuf::from("/"), own].iter().map(|root| root.join(module)).find(|file| file.exists())
-}
-
-/// An address that was free a moment ago.
-pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
 }
 
 const STATE_SOCKET: &str = "state";

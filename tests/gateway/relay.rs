@@ -17,6 +17,7 @@ use crate::frames::{
 };
 use crate::gateway::{Gateway, Launch, config_file, write_config};
 use crate::messages::{Reply, Request};
+use crate::port::reserved_address;
 use crate::relay_backend::{Backend, python, relay_config};
 use crate::skip::skip_without;
 use crate::socket::{Frame, Socket};
@@ -210,9 +211,7 @@ fn a_backend_learns_who_the_client_of_a_proxy_is() {
 
 #[test]
 fn clients_of_a_backend_that_is_gone_are_told_so_and_those_that_come_later_served() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let address = reserved_address();
     let gateway = in_front_of(address, "rewrite = \"/*\"");
     assert_eq!(refused(gateway.address(), &Request::upgrade("/app/echo")).status, 502);
 
@@ -240,9 +239,7 @@ fn clients_of_a_backend_that_is_gone_are_told_so_and_those_that_come_later_serve
 fn a_backend_that_is_killed_under_load_serves_again_each_time() {
     const KILLS: usize = 20;
     for mode in ["bytes", "frames"] {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
+        let address = reserved_address();
         let launch = Launch { listen: Some(&address.to_string()), ..Launch::default() };
         let more = format!("rewrite = \"/*\"\nmode = \"{mode}\"");
         let gateway = in_front_of(address, &more);
@@ -460,9 +457,7 @@ fn the_limits_of_the_route_hold_for_clients_of_a_relay_of_frames() {
 
 #[test]
 fn clients_of_a_relay_of_frames_are_told_that_their_backend_is_gone() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let address = reserved_address();
     let launch = Launch { listen: Some(&address.to_string()), ..Launch::default() };
     let mut backend = Gateway::launch(&launch);
     let gateway = in_front_of(address, "rewrite = \"/*\"\nmode = \"frames\"");

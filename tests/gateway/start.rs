@@ -7,6 +7,7 @@ use rustix::process::{Resource, Signal, getrlimit};
 
 use crate::gateway::{Gateway, Launch, PROGRAM, config_file, run_to_end};
 use crate::messages::{Ending, Reply, Request, exchange};
+use crate::port::reserved_address;
 use crate::socket::Socket;
 use crate::wait::until;
 
@@ -100,9 +101,7 @@ fn a_second_gateway_on_the_same_port_is_exit_1() {
 
 #[test]
 fn of_fifty_gateways_that_start_at_once_one_serves_the_port() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap().to_string();
-    drop(free);
+    let address = reserved_address().to_string();
     let start = || {
         let mut command = Command::new(PROGRAM);
         command.args(["--loops", "2", "--listen", &address]);

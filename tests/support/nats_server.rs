@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::port::reserved_port;
 use crate::skip::skip_without;
 use crate::wait::until;
 
@@ -47,14 +48,14 @@ impl NatsServer {
     /// Starts a cluster of three, whose members know each other.
     pub(crate) fn start_cluster() -> Option<[Self; 3]> {
         until("a cluster starts", || {
-            let routes = [(); 3].map(|()| free_port());
+            let routes = [(); 3].map(|()| reserved_port());
             let list = routes.map(|port| format!("nats://127.0.0.1:{port}")).join(", ");
             let servers = routes.map(|port| {
                 let cluster =
                     format!("name: three, listen: \"127.0.0.1:{port}\", routes: [{list}]");
                 let options = format!("{JETSTREAM}cluster {{ {cluster} }}\n");
                 let mut server = Self::new("nats-server", &options)?;
-                server.port = free_port();
+                server.port = reserved_port();
                 // Another process may have taken a port meanwhile; then all begin anew.
                 Some(server.launch().then_some(server))
             });
@@ -72,7 +73,7 @@ impl NatsServer {
         let mut server = Self::new(name, options)?;
         // Another process may take the port before NATS binds it; then another port is tried.
         until("a NATS starts", || {
-            server.port = free_port();
+            server.port = reserved_port();
             server.launch().then_some(())
         });
         Some(server)
@@ -175,9 +176,4 @@ fn greeting(port: u16) -> Option<String> {
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).ok()?;
     line.starts_with("INFO ").then_some(line)
-}
-
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    listener.unwrap().local_addr().unwrap().port()
 }

@@ -2,14 +2,13 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
-use std::io;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::port::reserved_port;
 use crate::skip::skip_without;
 use crate::wait::until;
 
@@ -81,9 +80,8 @@ impl RedisServer {
             password: password.map(str::to_owned),
             child: None,
         };
-        // Another process may take the port before Redis binds it; then another port is tried.
         until("a Redis starts", || {
-            (server.port, server.bus_port) = (free_port(), free_port());
+            (server.port, server.bus_port) = (reserved_port(), reserved_port());
             server.launch().then_some(())
         });
         Some(server)
@@ -233,7 +231,7 @@ impl RedisSentinel {
     }
 
     fn launch(master: &RedisServer) -> Self {
-        let (folder, port) = (TempDir::new().unwrap(), free_port());
+        let (folder, port) = (TempDir::new().unwrap(), reserved_port());
         let file = folder.path().join("sentinel.conf");
         // It writes what it finds into this file.
         let text = format!(
@@ -300,9 +298,4 @@ fn program() -> Option<PathBuf> {
         command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     })
-}
-
-fn free_port() -> u16 {
-    let listener: io::Result<TcpListener> = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    listener.unwrap().local_addr().unwrap().port()
 }

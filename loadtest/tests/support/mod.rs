@@ -1,6 +1,8 @@
 //! Small servers, and the commands that put load on them.
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
+#[path = "../../../tests/support/port.rs"]
+pub(crate) mod port;
 pub(crate) mod tls;
 
 use std::io::{Read as _, Write as _};

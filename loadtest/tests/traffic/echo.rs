@@ -8,7 +8,7 @@ use tungstenite::{Bytes, Message};
 
 use crate::server_program::{Kind, spawn_command};
 use crate::support::{self, echo, loadtest, outcome, start};
-use crate::{assert_not_listening, free_address, run, run_failing, run_successfully};
+use crate::{assert_not_listening, reserved_address, run, run_failing, run_successfully};
 
 const QUICK: [&str; 4] = ["--seconds", "0.5", "--warm-up-seconds", "0.1"];
 /// For runs that a wrong echo ends.
@@ -145,7 +145,7 @@ fn duplicate_missing_and_altered_echoes_are_caught() {
 
 #[test]
 fn the_report_of_a_crash_has_the_last_lines_of_the_server() {
-    let address = free_address();
+    let address = reserved_address();
     let spawn = spawn_command(Kind::Crashing, address);
     let run = run("echo", address, &["--connections", "2", "--spawn", &spawn]);
     assert_eq!(run.exit_code, 1);
@@ -157,7 +157,7 @@ fn the_report_of_a_crash_has_the_last_lines_of_the_server() {
 
 #[test]
 fn an_interrupt_ends_the_spawned_server() {
-    let address = free_address();
+    let address = reserved_address();
     let spawn = spawn_command(Kind::Echo, address);
     let mut command = loadtest("echo", address);
     command.args(["--connections", "2", "--warm-up-seconds", "0", "--seconds", "60"]);
@@ -174,7 +174,7 @@ fn an_interrupt_ends_the_spawned_server() {
 
 #[test]
 fn server_and_load_generator_can_be_pinned() {
-    let address = free_address();
+    let address = reserved_address();
     let spawn = spawn_command(Kind::Echo, address);
     let core = first_core();
     let pins = ["--connections", "2", "--pin", &core, "--spawn", &spawn, "--pin-server", &core];
@@ -185,7 +185,7 @@ fn server_and_load_generator_can_be_pinned() {
 
 #[test]
 fn invalid_options_are_usage_errors() {
-    let address = free_address();
+    let address = reserved_address();
     for options in [
         &["--connections", "0"][..],
         &["--in-flight", "0"],
@@ -223,7 +223,7 @@ fn a_url_is_an_address_and_a_chart_shows_the_latency() {
 
 #[test]
 fn where_nothing_listens_the_error_says_what_to_do() {
-    let address = free_address();
+    let address = reserved_address();
     for name in ["echo", "idle"] {
         let mut command = loadtest(name, address);
         command.args(["--connections", "3"]);

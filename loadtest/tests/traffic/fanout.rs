@@ -1,6 +1,6 @@
 //! `loadtest fanout`: publications that are lost, repeated or late.
 
-use crate::{broadcast_server, free_address, run, run_failing, run_successfully};
+use crate::{broadcast_server, reserved_address, run, run_failing, run_successfully};
 
 /// The patience for a publication comes last: only a fault exhausts it.
 const OPTIONS: [&str; 10] = [
@@ -67,7 +67,7 @@ fn a_publication_that_comes_twice_is_caught() {
 
 #[test]
 fn a_publication_without_room_for_its_number_is_a_usage_error() {
-    let run = run("fanout", free_address(), &["--bytes", "15"]);
+    let run = run("fanout", reserved_address(), &["--bytes", "15"]);
     assert_eq!(run.exit_code, 2);
     assert!(run.stderr.contains("needs 16 for its number"), "{}", run.stderr);
 }

@@ -15,8 +15,9 @@ mod storm;
 mod tls;
 mod ulimit;
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
+use support::port::reserved_address;
 use support::{Outcome, loadtest, outcome};
 
 /// Runs a command to its end.
@@ -47,11 +48,6 @@ fn run_failing(
     let found = failures["first_reason"].as_str();
     assert!(found.is_some_and(|found| found.contains(reason)), "{failures}\n{}", run.stderr);
     run.report
-}
-
-/// An address that is free now, and very probably still in the next seconds.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[track_caller]

@@ -1,14 +1,14 @@
 //! `loadtest ulimit`: a server that runs out of descriptors.
 
 use crate::server_program::{Kind, PERMITS, spawn_command};
-use crate::{assert_not_listening, free_address, run, run_successfully};
+use crate::{assert_not_listening, reserved_address, run, run_successfully};
 
 /// The patience for an answer, which only a fault exhausts, and a short hold.
 const QUICK: [&str; 6] = ["--clients", "40", "--hold", "0.5", "--timeout", "60"];
 
 #[test]
 fn refusals_are_counted_by_kind() {
-    let address = free_address();
+    let address = reserved_address();
     let spawn = spawn_command(Kind::Refusing, address);
     let options = [&QUICK[..], &["--spawn", &spawn, "--descriptors", "200"]].concat();
     let report = run_successfully("ulimit", address, &options);
@@ -23,7 +23,7 @@ fn refusals_are_counted_by_kind() {
 
 #[test]
 fn waiting_clients_are_served_when_others_leave() {
-    let address = free_address();
+    let address = reserved_address();
     let spawn = spawn_command(Kind::Waiting, address);
     // The patience runs out for those that are left waiting.
     let mut quick = QUICK;
@@ -37,7 +37,7 @@ fn waiting_clients_are_served_when_others_leave() {
 
 #[test]
 fn the_spawned_server_runs_under_the_limit() {
-    let address = free_address();
+    let address = reserved_address();
     // The server's accepting thread panics when it cannot open another file.
     let spawn = spawn_command(Kind::Echo, address);
     let run =
@@ -48,7 +48,7 @@ fn the_spawned_server_runs_under_the_limit() {
 
 #[test]
 fn a_server_that_is_not_spawned_is_a_usage_error() {
-    let run = run("ulimit", free_address(), &QUICK);
+    let run = run("ulimit", reserved_address(), &QUICK);
     assert_eq!(run.exit_code, 2);
     assert!(run.stderr.contains("--spawn"), "{}", run.stderr);
 }
