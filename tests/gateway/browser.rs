@@ -11,7 +11,7 @@ use tungstenite::client::IntoClientRequest as _;
 use tungstenite::{Message, WebSocket};
 
 use crate::certificates::CertificateFolder;
-use crate::gateway::{Gateway, Launch};
+use crate::gateway::{DEFAULT_ROUTES, Gateway, Launch};
 use crate::messages::connect;
 use crate::wait::until;
 use crate::webdriver::{Browser, Window};
@@ -96,7 +96,7 @@ fn unexpected_console_lines(browser: &Browser) -> Vec<String> {
 #[test]
 fn two_pages_exchange_messages_and_show_joins_and_leaves() {
     let Some(browser) = Browser::start() else { return };
-    let gateway = Gateway::launch(&Launch::default());
+    let gateway = Gateway::with_config(DEFAULT_ROUTES);
     let alice = browser.open(&chat(&gateway));
     alice.enter_as("alice");
     alice.sees_members(1);
@@ -157,7 +157,7 @@ fn pages_over_https_exchange_messages_over_wss() {
 #[test]
 fn a_reloaded_page_logs_in_again_unless_it_had_left() {
     let Some(browser) = Browser::start() else { return };
-    let gateway = Gateway::launch(&Launch::default());
+    let gateway = Gateway::with_config(DEFAULT_ROUTES);
     let alice = browser.open(&chat(&gateway));
     alice.type_into("[name=room]", "-of-cats");
     alice.enter_as("alice & co");
@@ -175,7 +175,7 @@ fn a_reloaded_page_logs_in_again_unless_it_had_left() {
 #[test]
 fn markup_in_a_message_stays_text() {
     let Some(browser) = Browser::start() else { return };
-    let gateway = Gateway::launch(&Launch::default());
+    let gateway = Gateway::with_config(DEFAULT_ROUTES);
     let alice = browser.open(&chat(&gateway));
     alice.enter_as("alice");
     let mut mallory = ScriptedClient::enter(gateway.address(), "mallory");
@@ -196,7 +196,7 @@ fn markup_in_a_message_stays_text() {
 #[test]
 fn the_message_list_scrolls_only_when_it_is_at_its_end() {
     let Some(browser) = Browser::start() else { return };
-    let gateway = Gateway::launch(&Launch::default());
+    let gateway = Gateway::with_config(DEFAULT_ROUTES);
     let alice = browser.open(&chat(&gateway));
     alice.enter_as("alice");
     let mut bob = ScriptedClient::enter(gateway.address(), "bob");
@@ -243,7 +243,7 @@ fn the_message_list_scrolls_only_when_it_is_at_its_end() {
 #[test]
 fn a_page_replaced_by_a_second_login_does_not_reconnect() {
     let Some(browser) = Browser::start() else { return };
-    let gateway = Gateway::launch(&Launch::default());
+    let gateway = Gateway::with_config(DEFAULT_ROUTES);
     let first = browser.open(&chat(&gateway));
     first.enter_as("alice");
     // If it reconnected, it would do so without delay.
@@ -277,7 +277,7 @@ fn a_page_replaced_by_a_second_login_does_not_reconnect() {
 #[test]
 fn pages_reconnect_after_a_restart_with_growing_delays() {
     let Some(browser) = Browser::start() else { return };
-    let mut gateway = Gateway::launch(&Launch::default());
+    let mut gateway = Gateway::with_config(DEFAULT_ROUTES);
     let address = gateway.address().to_string();
     let (alice, bob) = (browser.open(&chat(&gateway)), browser.open(&chat(&gateway)));
     alice.enter_as("alice");
@@ -325,7 +325,11 @@ fn pages_reconnect_after_a_restart_with_growing_delays() {
     });
     assert_eq!(delays()[..expected.len()], expected);
 
-    let gateway = Gateway::launch(&Launch { listen: Some(&address), ..Launch::default() });
+    let gateway = Gateway::launch(&Launch {
+        toml: Some(DEFAULT_ROUTES),
+        listen: Some(&address),
+        ..Launch::default()
+    });
     bob.has_state("open");
     alice.run("window.dispatchEvent(new Event('online'))");
     alice.has_state("open");
@@ -343,7 +347,7 @@ fn pages_reconnect_after_a_restart_with_growing_delays() {
 #[test]
 fn a_refused_name_shows_the_form_with_the_reason() {
     let Some(browser) = Browser::start() else { return };
-    let gateway = Gateway::launch(&Launch::default());
+    let gateway = Gateway::with_config(DEFAULT_ROUTES);
     let alice = browser.open(&chat(&gateway));
     // Within the form's limit in characters, over the gateway's limit in bytes.
     alice.type_into("[name=name]", &"é".repeat(33));
@@ -387,7 +391,7 @@ fn the_hall_requires_a_token_and_shows_own_messages_once() {
 #[test]
 fn pages_fit_their_window_in_light_in_dark_and_on_a_phone() {
     let Some(browser) = Browser::start() else { return };
-    let gateway = Gateway::launch(&Launch::default());
+    let gateway = Gateway::with_config(DEFAULT_ROUTES);
     let alice = browser.open(&chat(&gateway));
     let look = |what: &str| {
         for (scheme, width, height) in

@@ -13,7 +13,7 @@ use tungstenite::client::IntoClientRequest as _;
 use tungstenite::{Message, WebSocket};
 
 use crate::clients::below_root;
-use crate::gateway::{Gateway, Launch};
+use crate::gateway::{DEFAULT_ROUTES, Gateway, Launch};
 use crate::messages::{Ending, connect, exchange};
 use crate::skip::skip_without;
 use crate::webdriver::{Browser, Window};
@@ -199,7 +199,7 @@ fn unexpected_lines(browser: &Browser) -> Vec<String> {
 #[test]
 fn two_people_talk_with_everyone_in_a_group_and_alone() {
     let Some(browser) = Browser::start() else { return };
-    let gateway = Gateway::launch(&Launch::default());
+    let gateway = Gateway::with_config(DEFAULT_ROUTES);
     let [first, second] = page_of(&gateway);
     let alice = browser.open(&first);
     alice.logs_in_as("alice");
@@ -258,7 +258,7 @@ fn two_people_talk_with_everyone_in_a_group_and_alone() {
 #[test]
 fn a_history_is_read_by_scrolling_up_and_stays_in_its_place() {
     let Some(browser) = Browser::start() else { return };
-    let gateway = Gateway::launch(&Launch::default());
+    let gateway = Gateway::with_config(DEFAULT_ROUTES);
     let mut grace = ScriptedMember::enter(gateway.address(), "grace");
     (0..120).for_each(|number| grace.say(&format!("message {number}")));
     let alice = browser.open(&page_of(&gateway)[0]);
@@ -299,7 +299,7 @@ fn a_history_is_read_by_scrolling_up_and_stays_in_its_place() {
 #[test]
 fn what_was_missed_is_there_after_a_dead_network() {
     let Some(browser) = Browser::start() else { return };
-    let gateway = Gateway::launch(&Launch::default());
+    let gateway = Gateway::with_config(DEFAULT_ROUTES);
     let network = Network::to(gateway.address());
     let alice = browser.open(&format!("http://{}/", network.address));
     alice.logs_in_as("alice");
@@ -343,7 +343,7 @@ fn what_was_missed_is_there_after_a_dead_network() {
 #[test]
 fn a_gateway_that_is_started_anew_asks_for_another_login() {
     let Some(browser) = Browser::start() else { return };
-    let mut gateway = Gateway::launch(&Launch::default());
+    let mut gateway = Gateway::with_config(DEFAULT_ROUTES);
     let address = gateway.address().to_string();
     let alice = browser.open(&page_of(&gateway)[0]);
     alice.logs_in_as("alice");
@@ -351,7 +351,11 @@ fn a_gateway_that_is_started_anew_asks_for_another_login() {
     gateway.signal(rustix::process::Signal::TERM);
     assert_eq!(gateway.exit_status().code(), Some(0));
     alice.until("document.body.dataset.connection === 'waiting'");
-    let _gateway = Gateway::launch(&Launch { listen: Some(&address), ..Launch::default() });
+    let _gateway = Gateway::launch(&Launch {
+        toml: Some(DEFAULT_ROUTES),
+        listen: Some(&address),
+        ..Launch::default()
+    });
     alice.until("document.body.dataset.state === 'login'");
     alice.until_text("#refusal", "Your login has ended. Log in again.");
     alice.logs_in_as("alice");
@@ -365,7 +369,7 @@ fn a_gateway_that_is_started_anew_asks_for_another_login() {
 #[test]
 fn a_page_that_reconnects_in_a_loop_is_refused_until_it_waits() {
     let Some(browser) = Browser::start() else { return };
-    let gateway = Gateway::launch(&Launch::default());
+    let gateway = Gateway::with_config(DEFAULT_ROUTES);
     let alice = browser.open(&page_of(&gateway)[0]);
     alice.logs_in_as("alice");
     // A page without the delays of this one.
@@ -385,7 +389,7 @@ fn a_page_that_reconnects_in_a_loop_is_refused_until_it_waits() {
 #[test]
 fn markup_in_names_and_texts_stays_text() {
     let Some(browser) = Browser::start() else { return };
-    let gateway = Gateway::launch(&Launch::default());
+    let gateway = Gateway::with_config(DEFAULT_ROUTES);
     let alice = browser.open(&page_of(&gateway)[0]);
     let markup = "<img src=x onerror=broken()>";
     alice.logs_in_as(markup);
@@ -425,7 +429,7 @@ fn markup_in_names_and_texts_stays_text() {
 #[test]
 fn all_of_it_is_done_with_the_keyboard_alone() {
     let Some(browser) = Browser::start() else { return };
-    let gateway = Gateway::launch(&Launch::default());
+    let gateway = Gateway::with_config(DEFAULT_ROUTES);
     let alice = browser.open(&page_of(&gateway)[0]);
     let bob = browser.open(&page_of(&gateway)[1]);
     bob.logs_in_as("bob");
@@ -476,7 +480,7 @@ fn all_of_it_is_done_with_the_keyboard_alone() {
 #[test]
 fn conversations_fit_their_window_in_light_in_dark_and_on_a_phone() {
     let Some(browser) = Browser::start() else { return };
-    let gateway = Gateway::launch(&Launch::default());
+    let gateway = Gateway::with_config(DEFAULT_ROUTES);
     let alice = browser.open(&page_of(&gateway)[0]);
     let look = |what: &str| {
         for (scheme, width, height) in [
@@ -551,7 +555,7 @@ fn no_rule_of_accessibility_is_broken_in_any_state() {
         return skip_without("axe-core, which scripts/install-clients installs");
     };
     let Some(browser) = Browser::start() else { return };
-    let gateway = Gateway::launch(&Launch::default());
+    let gateway = Gateway::with_config(DEFAULT_ROUTES);
     let network = Network::to(gateway.address());
     let alice = browser.open(&format!("http://{}/", network.address));
     let script = format!("if (!window.axe) {{ {axe} }} const tell = arguments[0]; {RUN_AXE}");

@@ -20,8 +20,7 @@ use crate::wait::until;
 /// A gateway whose route `/app/*` tells this backend.
 fn in_front_of(backend: SocketAddr, more: &str) -> Gateway {
     Gateway::with_config(&format!(
-        "loops = 2\n[[upstream]]\nname = \"app\"\nservers = [\"{backend}\"]\nconnect_ms = 2000\n\
-         reply_ms = 10000\n[[route]]\npath = \"/app/*\"\nservice = \"events\"\nupstream = \"app\"\n{more}"
+        "loops = 2\n[[upstream]]\nname = \"app\"\nservers = [\"{backend}\"]\n[[route]]\npath = \"/app/*\"\nservice = \"events\"\nupstream = \"app\"\n{more}"
     ))
 }
 

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, pr
 use tempfile::NamedTempFile;
 
 use crate::skip::say;
+use crate::unhurried::unhurried;
 use crate::wait::{eventually, until};
 
 /// A running gateway.
@@ -298,7 +299,7 @@ pub(crate) fn run_to_end(arguments: &[&str]) -> Output {
 const WITHOUT_THE_MACHINE: &str = "\n[overload]\nlag_ms = 0\ncgroup_root = \"/nonexistent\"\n";
 
 /// A temporary file with this configuration, which nothing that the machine is short of has a part in unless
-/// it has a section about that.
+/// it has a section about that, nor how slow the test is unless it names the deadline.
 pub(crate) fn config_file(toml: &str) -> NamedTempFile {
     let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
     write_config(file.path(), toml);
@@ -308,7 +309,10 @@ pub(crate) fn config_file(toml: &str) -> NamedTempFile {
 /// Writes this configuration, as [`config_file`] does.
 pub(crate) fn write_config(path: &Path, toml: &str) {
     let added = if toml.contains("[overload]") { "" } else { WITHOUT_THE_MACHINE };
-    fs::write(path, format!("{toml}{added}")).unwrap();
+/// A configuration with the default routes, which pings no client that only reads what it has asked for.
+pub(crate) const DEFAULT_ROUTES: &str = "[channels]\nping_ms = 0\n";
+
+    fs::write(path, unhurried(&format!("{toml}{added}"))).unwrap();
 }
 
 /// The lines that a program writes, read by a thread so that the pipe never fills.

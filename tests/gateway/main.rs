@@ -78,6 +78,7 @@ mod skip;
 mod smuggling;
 mod socket;
 mod tls_client;
+mod unhurried;
 mod wait;
 mod webdriver;
 

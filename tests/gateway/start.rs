@@ -191,7 +191,8 @@ fn check_prints_a_configuration_and_exits_0() {
     assert!(printed.contains("connections_max"), "{printed}");
 
     // The output is a valid configuration file with the same values.
-    let again = config_file(&printed);
+    let again = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(again.path(), &printed).unwrap();
     let output = run_to_end(&["--check", "--config", again.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8(output.stdout).unwrap(), printed);
