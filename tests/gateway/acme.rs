@@ -114,8 +114,8 @@ fn a_certificate_is_got_served_and_kept_over_a_restart() {
     client.open(running.tls).unwrap().assert_echoes(b"secure");
     assert_eq!(get(gateway.admin_address(), "/readyz").json()["away"], serde_json::json!([]));
     assert!(gateway.counter("acme_challenges") >= 1);
-    assert_eq!(gateway.counter("acme_certificates"), 1);
-    assert_eq!(gateway.counter("acme_failures"), 1);
+    gateway.assert_counter("acme_certificates", 1);
+    gateway.assert_counter("acme_failures", 1);
     for name in ["account.json", "certificate.pem"] {
         let mode = setup.cache_dir().join(name).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
@@ -126,7 +126,7 @@ fn a_certificate_is_got_served_and_kept_over_a_restart() {
     gateway.signal(Signal::HUP);
     gateway.logged("reloaded: certificate[0] for localhost, 127.0.0.1");
     client.open(running.tls).unwrap().assert_echoes(b"both");
-    assert_eq!(gateway.counter("acme_certificates"), 2);
+    gateway.assert_counter("acme_certificates", 2);
 
     drop(running);
     setup.server.stop();

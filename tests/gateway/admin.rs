@@ -184,7 +184,7 @@ fn connections_are_listed_page_by_page_found_and_closed() {
     for (number, client) in clients.iter_mut().enumerate().filter(|(number, _)| *number != 7) {
         assert_eq!(client.close_frame().0, 1000, "{number}");
     }
-    assert_eq!(gateway.counter("closed_by_operator"), 26);
+    gateway.assert_counter("closed_by_operator", 26);
 }
 
 #[test]

@@ -101,8 +101,8 @@ fn tokens_are_checked_in_redis() {
     }
     // It may be used again until it expires.
     enter(&gateway, "ann/s3cret").unwrap();
-    assert_eq!(gateway.counter("lookups_right"), 3);
-    assert_eq!(gateway.counter("lookups_wrong"), 4);
+    gateway.assert_counter("lookups_right", 3);
+    gateway.assert_counter("lookups_wrong", 4);
     let log = gateway.log_lines().join("\n");
     assert!(!["h1dden", "s3cret", "t/ken"].iter().any(|secret| log.contains(secret)), "{log}");
 }

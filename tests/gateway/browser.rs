@@ -258,19 +258,19 @@ fn a_page_replaced_by_a_second_login_does_not_reconnect() {
     first.send_message("is anyone here?");
     first.until("document.querySelector('#hint').textContent.startsWith('Not connected')");
     assert_eq!(first.value("document.body.dataset.state"), "kicked");
-    assert_eq!(gateway.counter("upgrades"), 2);
+    gateway.assert_counter("upgrades", 2);
 
     // A reload does not reconnect either; submitting the form does.
     first.reload();
     first.has_state("login");
-    assert_eq!(gateway.counter("upgrades"), 2);
+    gateway.assert_counter("upgrades", 2);
     first.click("#login button");
     first.has_state("open");
     second.has_state("kicked");
     second.click("#now");
     second.has_state("open");
     first.has_state("kicked");
-    assert_eq!(gateway.counter("upgrades"), 4);
+    gateway.assert_counter("upgrades", 4);
     assert_eq!(browser.console(), [""; 0]);
 }
 
@@ -336,7 +336,7 @@ fn pages_reconnect_after_a_restart_with_growing_delays() {
     alice.sees_members(2);
     // In the same order as before, although bob was first this time.
     assert_eq!(alice.value(names), "alicebob");
-    assert_eq!(gateway.counter("upgrades"), 2);
+    gateway.assert_counter("upgrades", 2);
     // The text that could not be sent is still in the input field.
     alice.until("document.querySelector('#hint').textContent.startsWith('Connected again')");
     alice.send_message("");
@@ -356,7 +356,7 @@ fn a_refused_name_shows_the_form_with_the_reason() {
     alice.until("document.querySelector('#refusal').textContent.startsWith('name refused: ')");
     alice.has_state("login");
     alice.run("window.dispatchEvent(new Event('online'))");
-    assert_eq!(gateway.counter("upgrades"), 1);
+    gateway.assert_counter("upgrades", 1);
     alice.type_into("[name=name]", &format!("{SELECT_ALL}alice"));
     alice.is_connected_as("alice");
     assert_eq!(browser.console(), [""; 0]);

@@ -81,7 +81,7 @@ fn changed_files_are_taken_over_and_bad_ones_are_said() {
     gateway.logged("the file holds no certificate in PEM; what was loaded before is served on");
     gateway.signal(Signal::HUP);
     gateway.logged("SIGHUP: certificates are looked at again");
-    assert_eq!(gateway.counter("certificates_reloaded"), 2);
+    gateway.assert_counter("certificates_reloaded", 2);
     assert!(gateway.counter("certificate_reloads_failed") >= 1);
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.exit_status().code(), Some(0));
@@ -153,8 +153,8 @@ fn a_hundred_swaps_under_load_fail_no_handshake() {
     });
     assert!(connected >= 2 * SWAPS);
     stays.assert_echoes(b"open since before the first");
-    assert_eq!(gateway.counter("certificates_reloaded"), SWAPS);
-    assert_eq!(gateway.counter("tls_full"), connected + 1);
+    gateway.assert_counter("certificates_reloaded", SWAPS);
+    gateway.assert_counter("tls_full", connected + 1);
     let failed = gateway.log_lines().into_iter().rfind(|line| line.contains(" tls_failed_"));
     assert_eq!(failed, None);
 }

@@ -128,7 +128,7 @@ fn lines_are_echoed_and_the_end_of_a_pipe_closes_with_1000() {
     assert_eq!(client.exit_code(), Some(0));
     client.prints(&["hello", "张三 你好", "", "no end"]);
     client.logs("closed with 1000");
-    assert_eq!(gateway.counter("closed_by_peer"), 1);
+    gateway.assert_counter("closed_by_peer", 1);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_line_that_cannot_be_a_text_message_is_named_and_not_sent() {
     client.prints(&["one", "four"]);
     client.end_input();
     assert_eq!(client.exit_code(), Some(0));
-    assert_eq!(gateway.counter("messages_in"), 2);
+    gateway.assert_counter("messages_in", 2);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn send_goes_on_until_it_is_interrupted() {
         client.logs("closed with 1000");
         assert!(client.stdout.lines().iter().all(|line| line == "hello"));
     }
-    assert_eq!(gateway.counter("closed_by_peer"), 2);
+    gateway.assert_counter("closed_by_peer", 2);
 }
 
 #[test]
@@ -439,7 +439,7 @@ fn a_closed_standard_output_is_exit_1_after_a_close_frame() {
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("cannot print: Broken pipe"), "{stderr}");
-    assert_eq!(gateway.counter("closed_by_peer"), 1);
+    gateway.assert_counter("closed_by_peer", 1);
 }
 
 #[test]

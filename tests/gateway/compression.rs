@@ -222,7 +222,7 @@ fn violations_of_rfc_7692_are_closed_with_their_code() {
         socket.send(&bytes);
         socket.assert_closed_with(code);
     }
-    assert_eq!(gateway.counter("closed_not_deflate"), 3);
+    gateway.assert_counter("closed_not_deflate", 3);
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn a_decompression_bomb_costs_no_more_than_the_largest_message() {
         let bytes = throw();
         assert!(bytes < bytes_max, "{at_rest} bytes, then {bytes}");
     }
-    assert_eq!(gateway.counter("closed_too_big"), 21);
+    gateway.assert_counter("closed_too_big", 21);
 }
 
 #[test]
@@ -272,8 +272,8 @@ fn a_publication_is_compressed_once_for_each_window() {
         let window_bits = if number % 3 == 1 { 10 } else { 15 };
         assert_eq!(inflated(&frame, window_bits), message);
     }
-    assert_eq!(gateway.counter("deflated_messages"), 2);
-    assert_eq!(gateway.counter("deflated_shared"), 665);
+    gateway.assert_counter("deflated_messages", 2);
+    gateway.assert_counter("deflated_shared", 665);
 }
 
 #[test]

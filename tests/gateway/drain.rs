@@ -170,7 +170,7 @@ fn signals_without_a_meaning_are_logged_and_end_nothing() {
     for signal in [Signal::PIPE, Signal::XFSZ] {
         gateway.signal(signal);
         // By the time that the counters are logged, the signal before has been delivered.
-        assert_eq!(gateway.counter("open_now"), 1);
+        gateway.assert_counter("open_now", 1);
         socket.assert_echoes(b"not even logged");
     }
     assert!(gateway.is_running());
@@ -193,7 +193,7 @@ fn sigusr1_logs_the_counters_and_changes_nothing() {
         ("message_bytes_in", 5),
         ("closed_by_peer", 0),
     ] {
-        assert_eq!(gateway.counter(name), value, "{name}");
+        gateway.assert_counter(name, value);
     }
     socket.assert_echoes(b"still here");
     assert!(gateway.is_running());

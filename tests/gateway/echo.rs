@@ -161,9 +161,9 @@ fn clients_of_several_loops_receive_only_their_own_messages() {
             });
         }
     });
-    assert_eq!(gateway.counter("upgrades"), 32);
-    assert_eq!(gateway.counter("messages_in"), 32 * 50);
-    assert_eq!(gateway.counter("closed_by_peer"), 32);
+    gateway.assert_counter("upgrades", 32);
+    gateway.assert_counter("messages_in", 32 * 50);
+    gateway.assert_counter("closed_by_peer", 32);
 }
 
 /// One step of a client.

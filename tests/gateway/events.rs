@@ -248,7 +248,7 @@ fn without_a_backend_clients_are_refused_and_those_inside_dropped() {
         let (_, reply) = ask(&gateway, &Request::upgrade("/app/ws"));
         assert_eq!(reply.status, status);
     }
-    assert_eq!(gateway.counter("event_stops"), 1);
+    gateway.assert_counter("event_stops", 1);
 
     let backend = EventsBackend::start(|told| match told.body.as_slice() {
         b"OPEN\r\n" => events("", "OPEN\r\n"),

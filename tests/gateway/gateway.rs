@@ -159,6 +159,17 @@ impl Gateway {
         value.map_or(0, |value| value.parse().unwrap())
     }
 
+    /// Waits until a counter has this value. A loop counts what it has done when it is done, which may be after a
+    /// client has got it.
+    pub(crate) fn assert_counter(&self, name: &str, value: u64) {
+        let mut last = 0;
+        let found = eventually(|| {
+            last = self.counter(name);
+            (last == value).then_some(())
+        });
+        assert!(found.is_some(), "{name} stays {last} and does not come to {value}");
+    }
+
     /// The id of the process that has taken over from this one.
     pub(crate) fn successor(&self) -> Successor {
         self.nth_successor(0)

@@ -133,7 +133,7 @@ fn a_new_process_that_dies_changes_nothing() {
     let line = gateway.logged("the new process did not take over: ");
     assert!(line.contains("ERROR") && line.ends_with("; this one serves on"), "{line}");
     gateway.logged("must be a whole number");
-    assert_eq!(gateway.counter("handovers_failed"), 1);
+    gateway.assert_counter("handovers_failed", 1);
     socket.assert_echoes(b"still here");
     assert_serves(gateway.address());
 
@@ -145,7 +145,7 @@ fn a_new_process_that_dies_changes_nothing() {
     gateway.logged("did not take over: it cannot be started: No such file");
     socket.assert_echoes(b"still here");
     assert_serves(gateway.address());
-    assert_eq!(gateway.counter("handovers_failed"), 3);
+    gateway.assert_counter("handovers_failed", 3);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn in_a_drain_usr2_and_hup_are_ignored_and_a_stop_ends() {
         gateway.signal(signal);
         gateway.logged(&format!("{name} is ignored: the gateway is shutting down"));
     }
-    assert_eq!(gateway.counter("draining_now"), 2);
+    gateway.assert_counter("draining_now", 2);
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.exit_status().code(), Some(143));
 }

@@ -150,7 +150,7 @@ fn heads_may_be_as_large_as_the_configuration_says() {
         assert!(reply.text().contains(limit), "{reply:?}");
         reply.assert_is_last(false);
     }
-    assert_eq!(gateway.counter("refused_malformed"), 2);
+    gateway.assert_counter("refused_malformed", 2);
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn a_rebound_page_gets_nothing_from_a_loopback_listener() {
     for host in [format!("127.0.0.1:{port}"), "LOCALHOST:9".into(), "[::1]".into()] {
         assert_eq!(statuses(address, &host), [101, 200], "{host}");
     }
-    assert_eq!(gateway.counter("refused_host"), 8);
+    gateway.assert_counter("refused_host", 8);
     gateway.logged("refused with 421");
 }
 

@@ -93,9 +93,9 @@ fn every_service_asks_for_a_credential_and_the_first_found_decides() {
         socket.send(&client_frame(TEXT, b"hello"));
         assert_eq!(socket.receive_frame().payload, b"hello");
     }
-    assert_eq!(gateway.counter("refused_without_identity"), 2);
-    assert_eq!(gateway.counter("refused_identity"), 6);
-    assert_eq!(gateway.counter("identified"), 3);
+    gateway.assert_counter("refused_without_identity", 2);
+    gateway.assert_counter("refused_identity", 6);
+    gateway.assert_counter("identified", 3);
 }
 
 #[test]

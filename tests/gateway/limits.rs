@@ -141,7 +141,7 @@ fn all_clients_beyond_the_limit_are_refused_if_refused_ones_leave() {
         attempts.retain_mut(|own| own.outcome() == Outcome::Waiting);
         attempts.is_empty().then_some(())
     });
-    assert_eq!(gateway.counter("refused_at_limit"), 100);
+    gateway.assert_counter("refused_at_limit", 100);
     assert_all_echo(&mut inside, "inside");
 }
 
@@ -205,7 +205,7 @@ fn a_descriptor_limit_below_the_open_descriptors_affects_new_connections_only() 
         let accepted = count(&mut attempts, Outcome::Accepted);
         assert!(if loops == 1 { accepted == 0 } else { accepted <= loops }, "{accepted} accepted");
         assert!(count(&mut attempts, Outcome::Shed) + accepted > 0);
-        assert_eq!(gateway.counter("open_now"), 100 + accepted as u64);
+        gateway.assert_counter("open_now", 100 + accepted as u64);
 
         // Waiting connections are accepted once there are descriptors again.
         gateway.limit_descriptors(granted);
@@ -253,7 +253,7 @@ fn two_thousand_half_open_handshakes_end_at_their_deadline_and_open_connections_
         });
         half_open.is_empty().then_some(())
     });
-    assert_eq!(gateway.counter("handshakes_timed_out"), COUNT as u64);
+    gateway.assert_counter("handshakes_timed_out", COUNT as u64);
     assert_eq!(gateway.counter("half_open_dropped"), 0);
     assert_eq!(gateway.counter("half_open_now"), 0);
     inside.close();
@@ -273,7 +273,7 @@ fn at_half_open_max_the_oldest_half_open_connection_is_dropped() {
         assert_eq!(newest.receive_head().status, 101);
     }
     assert_all_echo(&mut inside, "inside");
-    assert_eq!(gateway.counter("half_open_dropped"), 20);
+    gateway.assert_counter("half_open_dropped", 20);
 }
 
 #[test]

@@ -67,8 +67,8 @@ fn newcomers_get_503_while_memory_is_short_and_everything_is_back_by_itself() {
         assert_eq!(get(gateway.admin_address(), "/readyz").status, 200);
     }
     open.assert_echoes(b"to the end");
-    assert_eq!(gateway.counter("shed_memory"), gateway.counter("refused_overloaded"));
-    assert_eq!(gateway.counter("shed_memory"), 2);
+    gateway.assert_counter("shed_memory", gateway.counter("refused_overloaded"));
+    gateway.assert_counter("shed_memory", 2);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn connections_that_hold_most_are_closed_when_memory_is_nearly_used_up() {
     use_memory(root.path(), 990_000);
     heavy.assert_closed_with(1013);
     light.assert_echoes(b"still there");
-    assert_eq!(gateway.counter("closed_evicted"), 1);
+    gateway.assert_counter("closed_evicted", 1);
 }
 
 #[test]

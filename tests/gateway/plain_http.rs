@@ -110,6 +110,6 @@ for number in range(20):
     let mut command = Command::new("python3");
     command.args(["-c", script]).arg(gateway.address().to_string());
     run(command);
-    assert_eq!(gateway.counter("http_requests"), 180);
+    gateway.assert_counter("http_requests", 180);
     assert_eq!(gateway.counter("http_cut"), 0);
 }

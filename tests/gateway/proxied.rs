@@ -144,7 +144,7 @@ fn nginx_with_headers_as_documented_names_its_clients() {
         };
         own.sees(connect_from(CLIENT, proxy.address()), &room(), CLIENT);
         own.sees(connect_from(CLIENT, proxy.address()), &spoofed(), CLIENT);
-        assert_eq!(own.gateway.counter("forwarded_used"), 2);
+        own.gateway.assert_counter("forwarded_used", 2);
     }
 }
 
@@ -280,7 +280,7 @@ fn what_others_claim_is_ignored() {
         let mut socket = Socket::over(connect_from(CLIENT, own.address()));
         socket.send(&[V1, &room().bytes()].concat());
         assert_eq!(socket.receive_head().status, 400, "{top}");
-        assert_eq!(own.gateway.counter("forwarded_ignored"), 1);
+        own.gateway.assert_counter("forwarded_ignored", 1);
         assert_eq!(own.gateway.counter("proxy_headers"), 0);
         let said = own.gateway.logged("trusted_proxies does not list");
         assert!(said.contains("\"level\":\"warn\""), "{said}");
@@ -294,7 +294,7 @@ fn a_listener_for_proxies_serves_no_others() {
     // It may be closed before it has sent anything.
     let _ = socket.stream.write_all(&[V1, &room().bytes()].concat());
     assert!(ends(&mut socket), "closed without a word");
-    assert_eq!(own.gateway.counter("refused_untrusted"), 1);
+    own.gateway.assert_counter("refused_untrusted", 1);
     // A proxy that sends none is told nothing either.
     let proxy = IpAddr::V4(Ipv4Addr::LOCALHOST);
     for bytes in [&room().bytes()[..], b"PROXY TCP4 1.2.3.4 1.2.3.4 1 99999\r\n"] {
@@ -302,7 +302,7 @@ fn a_listener_for_proxies_serves_no_others() {
         socket.send(bytes);
         assert!(ends(&mut socket), "aborted without a word");
     }
-    assert_eq!(own.gateway.counter("refused_bad_proxy_header"), 2);
+    own.gateway.assert_counter("refused_bad_proxy_header", 2);
     // And one that does may speak for anybody.
     let mut stream = connect_from(proxy, own.address());
     stream.write_all(V1).unwrap();

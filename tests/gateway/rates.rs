@@ -32,7 +32,7 @@ fn a_client_above_its_rate_is_slowed_down_and_loses_nothing() {
     // 50 at once, and the others within a second.
     assert!(now().duration_since(begun) >= Duration::from_millis(990));
     assert!(gateway.counter("rate_pauses") > 0);
-    assert_eq!(gateway.counter("messages_in"), 150);
+    gateway.assert_counter("messages_in", 150);
     socket.close();
 }
 
@@ -63,7 +63,7 @@ fn the_connections_of_a_user_share_a_rate_on_all_loops() {
     }
     assert!(echoes < 60, "{echoes}");
     bob.assert_echoes(b"a user of another name");
-    assert_eq!(gateway.counter("closed_over_rate"), 1);
+    gateway.assert_counter("closed_over_rate", 1);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn more_than_the_rate_closes_where_the_route_says_so() {
     socket.send(&client_frame(TEXT, b"one more"));
     assert_eq!(socket.receive_frame(), close("more than the rate allows"));
     socket.assert_ended();
-    assert_eq!(gateway.counter("closed_over_rate"), 1);
+    gateway.assert_counter("closed_over_rate", 1);
     gateway.logged("closed with 1008: clients that sent more than their rate");
 }
 
@@ -104,5 +104,5 @@ fn a_message_of_too_many_fragments_closes() {
     socket.send(&fragments);
     assert_eq!(socket.receive_frame(), close("message of too many fragments"));
     socket.assert_ended();
-    assert_eq!(gateway.counter("closed_fragments"), 1);
+    gateway.assert_counter("closed_fragments", 1);
 }

@@ -54,7 +54,7 @@ fn every_request_is_sent_to_the_same_url_over_tls() {
         assert_eq!(reply.header("Location"), Some(url.as_str()));
         reply.assert_is_last(location == "/");
     }
-    assert_eq!(gateway.counter("redirects"), 4);
+    gateway.assert_counter("redirects", 4);
     assert_eq!((gateway.counter("upgrades"), gateway.counter("pages")), (0, 0));
 }
 
@@ -77,8 +77,8 @@ fn requests_without_a_sound_host_are_refused() {
         assert_eq!(reply.status, status, "{request:?}");
         assert_eq!(reply.header("Location").is_some(), status == 308);
     }
-    assert_eq!(gateway.counter("refused_malformed"), 6);
-    assert_eq!(gateway.counter("refused_host"), 2);
+    gateway.assert_counter("refused_malformed", 6);
+    gateway.assert_counter("refused_host", 2);
 }
 
 #[test]

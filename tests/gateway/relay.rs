@@ -416,7 +416,7 @@ fn a_relay_of_frames_compresses_for_its_clients_alone() {
     let mut stream = flate2::Decompress::new(false);
     stream.decompress_vec(&payload, &mut inflated, flate2::FlushDecompress::Sync).unwrap();
     assert!(inflated == message.as_bytes());
-    assert_eq!(gateway.counter("upgrades_deflate"), 1);
+    gateway.assert_counter("upgrades_deflate", 1);
 }
 
 /// As through a relay of bytes, but that subprotocols are the backend's and compression the gateway's.
@@ -466,7 +466,7 @@ fn clients_of_a_relay_of_frames_are_told_that_their_backend_is_gone() {
     backend.signal(Signal::KILL);
     backend.exit_status();
     clients.iter_mut().for_each(|client| client.assert_close_answered(1011));
-    assert_eq!(gateway.counter("closed_backend"), 20);
+    gateway.assert_counter("closed_backend", 20);
 
     // One that shuts down says so, and that is passed on.
     let mut backend = Gateway::launch(&launch);

@@ -104,7 +104,7 @@ fn limits_and_routes_change_under_open_connections() {
     socket.assert_echoes(&[b'x'; 2_000]);
     socket.send(&client_frame(BINARY, &[b'x'; 2_001]));
     socket.assert_closed_with(1009);
-    assert_eq!(own.gateway.counter("reloads"), 1);
+    own.gateway.assert_counter("reloads", 1);
     assert!(own.gateway.counter("reloaded_at_s") > 1_700_000_000);
 }
 
@@ -137,7 +137,7 @@ fn a_bad_file_is_refused_with_its_line_and_changes_nothing() {
     own.asked += 1;
     let line = until("the reload ends", || own.ends().get(own.asked - 1).cloned());
     assert!(line.contains("cannot be read"), "{line}");
-    assert_eq!(own.gateway.counter("reloads_failed"), 5);
+    own.gateway.assert_counter("reloads_failed", 5);
     own.reload(good);
     own.gateway.logged("nothing in it has changed");
     socket.assert_echoes(b"here");
@@ -430,7 +430,7 @@ fn a_hundred_reloads_under_load_drop_no_connection_and_keep_no_memory() {
     for socket in &mut idle {
         socket.assert_echoes(b"open since before the first");
     }
-    assert_eq!(own.gateway.counter("reloads"), RELOADS as u64);
+    own.gateway.assert_counter("reloads", RELOADS as u64);
     for counter in ["closed_reset", "closed_gone", "closed_too_big", "accept_failures"] {
         assert_eq!(own.gateway.counter(counter), 0, "{counter}");
     }

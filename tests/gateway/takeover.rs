@@ -83,8 +83,8 @@ fn contexts_survive_pings_fragments_and_uncompressed_messages() {
         }
     }
     assert!(compressed_bytes * 3 < plain_bytes * 2, "{compressed_bytes} of {plain_bytes}");
-    assert_eq!(gateway.counter("contexts_in_now"), 1);
-    assert_eq!(gateway.counter("contexts_out_now"), 1);
+    gateway.assert_counter("contexts_in_now", 1);
+    gateway.assert_counter("contexts_out_now", 1);
     socket.close();
     until_contexts_are_freed(&gateway);
 }

@@ -168,7 +168,7 @@ fn a_backend_whose_certificate_does_not_verify_gets_no_request() {
         assert_eq!(reply.status, 502);
         assert_eq!(&*reply.body, b"the certificate of the backend is not valid\n");
         gateway.logged(&format!("backend {}: {why}", backend.address()));
-        assert_eq!(gateway.counter("relay_bad_certificate"), 1);
+        gateway.assert_counter("relay_bad_certificate", 1);
         assert_eq!(backend.counter("upgrades"), 0);
         let all = get(gateway.admin_address(), "/api/v1/upstreams").json();
         assert_eq!(all["upstreams"][0]["servers"][0]["state"], "failed");
@@ -226,7 +226,7 @@ fn two_hundred_clients_are_relayed_over_tls_at_once() {
     waiting.iter_mut().for_each(|socket| assert_eq!(socket.receive_head().status, 101));
     let payload = sample_bytes(40_000);
     waiting.iter_mut().for_each(|socket| socket.assert_echoes(&payload));
-    assert_eq!(gateway.counter("relays_now"), 200);
+    gateway.assert_counter("relays_now", 200);
     drop(waiting);
     until("all are gone", || Some(()).filter(|()| gateway.counter("connections_now") == 0));
 }

@@ -207,7 +207,7 @@ fn an_address_that_is_not_of_this_machine_is_no_fault_of_the_server() {
     let gateway = Gateway::with_config(&config(&[backend.address()], more));
     assert_eq!(status(&gateway), 503);
     gateway.logged(&format!("backend {}: no source port is left for it", backend.address()));
-    assert_eq!(gateway.counter("relay_source_ports"), 1);
+    gateway.assert_counter("relay_source_ports", 1);
     assert_eq!(server(&gateway, backend.address())["state"], "up");
 }
 
