@@ -146,13 +146,17 @@ fn handshakes_that_stop_end_in_time() {
         TlsClient::new(&folder).connection().write_tls(&mut bytes).unwrap();
         bytes
     };
-    for bytes in [&[][..], &hello[..3], &hello[..100], &hello] {
+    let received = |bytes: &[u8]| -> Vec<u8> {
         let mut stream = connect(gateway.address());
-        stream.write_all(bytes).unwrap();
+        // On a busy machine it may be over before this is written.
+        let _ = stream.write_all(bytes);
         let mut received = Vec::new();
         // Closed, or reset where bytes of it lay unread.
         let _ = stream.read_to_end(&mut received);
-        assert_eq!(received.is_empty(), bytes.len() < hello.len());
+        received
+    };
+    for bytes in [&[][..], &hello[..3], &hello[..100]] {
+        assert_eq!(received(bytes), b"");
     }
     let mut count: u64 = 3;
     until("the hello came in time", || {

@@ -321,8 +321,10 @@ fn checks_of_servers_speak_tls_as_relays_do() {
             let count: f64 = line.rsplit(' ').next()?.parse().ok()?;
             Some(()).filter(|()| count >= 3.0)
         });
-        let all = get(admin, "/api/v1/upstreams").json();
-        assert_eq!(all["upstreams"][0]["servers"][0]["state"], state, "{health} {file}");
+        until(&format!("it is {state} by {health} with {file}"), || {
+            let all = get(admin, "/api/v1/upstreams").json();
+            Some(()).filter(|()| all["upstreams"][0]["servers"][0]["state"] == state)
+        });
     }
 }
 
