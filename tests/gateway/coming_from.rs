@@ -9,7 +9,6 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
 
 use serde_json::Value;
 use tidegate::jwt::SharedSecret;
@@ -22,6 +21,7 @@ use crate::messages::{ACCEPT, KEY, Reply, Request};
 use crate::proxies::{block_of, replaced};
 use crate::proxy_server::ProxyServer;
 use crate::socket::{Frame, Socket};
+use crate::wait::TIMEOUT;
 
 const GUIDE: &str = include_str!("../../docs/coming-from.md");
 
@@ -205,7 +205,7 @@ impl Recorder {
     /// The next request: its line, then the headers that are the same.
     fn next(&self) -> Vec<String> {
         let requests = self.requests.lock().unwrap();
-        requests.recv_timeout(Duration::from_secs(30)).expect("a request comes")
+        requests.recv_timeout(TIMEOUT).expect("a request comes")
     }
 }
 

@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+
+use crate::wait::TIMEOUT;
 
 /// A request as the backend got it.
 #[derive(Clone, Debug)]
@@ -53,7 +54,7 @@ impl EventsBackend {
     /// The next request that has come in.
     pub(crate) fn told(&self) -> Told {
         let told = self.told.lock().unwrap();
-        told.recv_timeout(Duration::from_secs(30)).expect("a request comes")
+        told.recv_timeout(TIMEOUT).expect("a request comes")
     }
 
     /// Whether no further request has come in.

@@ -87,13 +87,18 @@ fn a_webhook_that_fails_hangs_and_comes_back_is_told_everything() {
     for _ in 0..5 {
         drop(open(&gateway));
     }
+    // The backend reports the third request only when it has ended.
+    let failed = [(); 2].map(|()| events_of(&hook.told()));
     let mut taken: Vec<Value> = Vec::new();
-    let mut failed: Vec<Vec<Value>> = Vec::new();
+    let mut last: Vec<Value> = Vec::new();
     while taken.len() < 10 {
         let events = events_of(&hook.told());
         assert!(events.len() <= 3);
-        // The backend reports the third only when it has ended.
-        if failed.len() < 2 { failed.push(events) } else { taken.extend(events) }
+        // What was answered too late, on a busy machine, is told again.
+        if events != last {
+            taken.extend_from_slice(&events);
+        }
+        last = events;
     }
     assert_eq!(failed, [&taken[..failed[0].len()]; 2], "what is told again is the same");
     assert_eq!(sequences(&taken), (1..=10).collect::<Vec<_>>());
@@ -103,7 +108,7 @@ fn a_webhook_that_fails_hangs_and_comes_back_is_told_everything() {
         let expected = (what == "disconnected").then_some("connected");
         assert_eq!(before.insert(id.unwrap(), what), expected);
     }
-    assert_eq!(gateway.counter("webhook_failures"), 3);
+    assert!(gateway.counter("webhook_failures") >= 3);
 }
 
 #[test]
@@ -115,19 +120,18 @@ fn events_that_find_no_room_are_counted_and_leave_a_hole() {
         reply("200 OK", "", "")
     });
     // An event takes more than 100 bytes.
-    let more = "request_ms = 30000\nwaiting_bytes_max = 1024\n";
-    let gateway = told_to(&format!("http://{}/", hook.address), more);
+    let gateway = told_to(&format!("http://{}/", hook.address), "waiting_bytes_max = 1024\n");
     let sockets: Vec<Socket> = (0..20).map(|_| open(&gateway)).collect();
-    let lost = crate::wait::until("some are lost", || {
-        let lost = gateway.counter("webhook_lost");
-        (lost > 0).then_some(lost)
+    crate::wait::until("there is no room for half of them", || {
+        (gateway.counter("webhook_lost") >= 10).then_some(())
     });
-    assert!((10..20).contains(&lost), "{lost}");
     drop(go);
     // Ends that come while others wait would have no room either.
-    crate::wait::until("the others are told", || {
-        (gateway.counter("webhook_events") == 20 - lost).then_some(())
+    let lost = crate::wait::until("the others are told", || {
+        let lost = gateway.counter("webhook_lost");
+        (gateway.counter("webhook_events") == 20 - lost).then_some(lost)
     });
+    assert!(lost < 20, "{lost}");
     drop(sockets);
     let mut next = sequences(&events_of(&hook.told()));
     assert_eq!(next[0], 1);
