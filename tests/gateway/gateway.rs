@@ -309,6 +309,9 @@ pub(crate) fn run_to_end(arguments: &[&str]) -> Output {
 /// refuse a client of theirs.
 const WITHOUT_THE_MACHINE: &str = "\n[overload]\nlag_ms = 0\ncgroup_root = \"/nonexistent\"\n";
 
+/// A configuration with the default routes, which pings no client that only reads what it has asked for.
+pub(crate) const DEFAULT_ROUTES: &str = "[channels]\nping_ms = 0\n";
+
 /// A temporary file with this configuration, which nothing that the machine is short of has a part in unless
 /// it has a section about that, nor how slow the test is unless it names the deadline.
 pub(crate) fn config_file(toml: &str) -> NamedTempFile {
@@ -320,9 +323,6 @@ pub(crate) fn config_file(toml: &str) -> NamedTempFile {
 /// Writes this configuration, as [`config_file`] does.
 pub(crate) fn write_config(path: &Path, toml: &str) {
     let added = if toml.contains("[overload]") { "" } else { WITHOUT_THE_MACHINE };
-/// A configuration with the default routes, which pings no client that only reads what it has asked for.
-pub(crate) const DEFAULT_ROUTES: &str = "[channels]\nping_ms = 0\n";
-
     fs::write(path, unhurried(&format!("{toml}{added}"))).unwrap();
 }
 
