@@ -1,6 +1,7 @@
 //! An adapter on a thread of its own, asked and heard by a test.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -19,6 +20,10 @@ pub(crate) struct Broker {
     commands: Option<UnboundedSender<BrokerCommand>>,
     events: Receiver<BrokerEvent>,
     number: Cell<u64>,
+    /// What has become of publications, until it is asked for: the order is the adapter's.
+    published: RefCell<HashMap<u64, Result<Option<Position>, BrokerError>>>,
+    /// The kinds of the last events, for tests that fail.
+    last: RefCell<VecDeque<String>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -45,7 +50,14 @@ impl Broker {
             runtime.unwrap().block_on(adapter(receiver, sender));
             forwarding.join().unwrap();
         });
-        Self { commands: Some(commands), events, number: Cell::new(0), thread: Some(thread) }
+        Self {
+            commands: Some(commands),
+            events,
+            number: Cell::new(0),
+            published: RefCell::default(),
+            last: RefCell::default(),
+            thread: Some(thread),
+        }
     }
 
     /// Sends a command.
@@ -61,7 +73,13 @@ impl Broker {
 
     /// The next event.
     pub(crate) fn event(&self) -> BrokerEvent {
-        self.events.recv_timeout(TIMEOUT).expect("an event comes in time")
+        let Ok(event) = self.events.recv_timeout(TIMEOUT) else {
+            panic!("no event comes in time behind {:?}", self.last.borrow());
+        };
+        let mut last = self.last.borrow_mut();
+        last.truncate(LAST_MAX);
+        last.push_front(format!("{event:.40?}").chars().take(40).collect());
+        event
     }
 
     /// The next event that is wanted; others are dropped.
@@ -124,11 +142,25 @@ impl Broker {
         number
     }
 
-    /// The answer to that. Other events before it are dropped.
+    /// The answer to that. Other events before it are dropped, but for other such answers.
     pub(crate) fn published(&self, number: u64) -> Result<Option<Position>, BrokerError> {
+        self.outcome(number).expect("the adapter stays up")
+    }
+
+    /// As [`Broker::published`]; `None` if the adapter was down before it had an answer.
+    pub(crate) fn outcome(&self, number: u64) -> Option<Result<Option<Position>, BrokerError>> {
+        if let Some(result) = self.published.borrow_mut().remove(&number) {
+            return Some(result);
+        }
         self.wait_for(|event| {
-            let BrokerEvent::Published(own, result) = event else { return None };
-            (own == number).then_some(result)
+            let BrokerEvent::Published(own, result) = event else {
+                return (event == BrokerEvent::Down).then_some(None);
+            };
+            if own == number {
+                return Some(Some(result));
+            }
+            self.published.borrow_mut().insert(own, result);
+            None
         })
     }
 
@@ -196,3 +228,4 @@ pub(crate) fn kept(size: usize) -> Retention {
 }
 
 const EVENTS_MAX: usize = 64;
+const LAST_MAX: usize = 9;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidegate::channels::Position;
-use tidegate::channels::remote::{BrokerError, BrokerEvent, Retention, Span};
+use tidegate::channels::remote::{BrokerError, Retention, Span};
 use tidegate::control::engine::nats::{NatsEngineSettings, NatsUrl};
 
 use crate::broker::Broker;
@@ -42,12 +42,7 @@ fn leader(servers: &[NatsServer; 3], asked: usize) -> usize {
 
 /// What a publication has come to; `None` if the adapter was down before it had an answer. Then it is up again.
 fn outcome(broker: &Broker, number: u64) -> Option<Result<Option<Position>, BrokerError>> {
-    let outcome = broker.wait_for(|event| {
-        if let BrokerEvent::Published(own, result) = event {
-            return (own == number).then_some(Some(result));
-        }
-        (event == BrokerEvent::Down).then_some(None)
-    });
+    let outcome = broker.outcome(number);
     if outcome.is_none() {
         broker.up();
     }
