@@ -15,8 +15,8 @@ use crate::port::reserved_address;
 use crate::redis_server::RedisServer;
 use crate::wait::{NEVER_MS, TIMEOUT, now, until};
 
-/// A `lookup_ms` short enough for tests to wait for.
-const SHORT_MS: u64 = 200;
+/// A `lookup_ms` short enough for tests to wait for, and long enough for a Redis that answers.
+const SHORT_MS: u64 = 2_000;
 
 fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -58,7 +58,7 @@ fn a_redis_that_does_not_answer_is_unavailable_at_the_deadline() {
     let lines = until("the log says it", || {
         Some(log_lines::notable(&address.to_string())).filter(|lines| !lines.is_empty())
     });
-    assert!(lines[0].contains("no answer within 200 ms"), "{lines:?}");
+    assert!(lines[0].contains(&format!("no answer within {SHORT_MS} ms")), "{lines:?}");
 }
 
 /// Answers the first command of each connection, which checks it, and nothing more.

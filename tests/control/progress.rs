@@ -79,8 +79,8 @@ fn eighty_logins_that_waited_for_the_connection_are_all_answered() {
     log_lines::listen();
     let redis = SlowRedis::start();
     // Every answer of Redis comes in time, and none of the logins is answered within that time.
-    let client = redis.client(3000);
-    let slow = Duration::from_millis(1800);
+    let client = redis.client(10_000);
+    let slow = Duration::from_millis(5_100);
     for index in 0..80 {
         client.ask(index, "anna", "t0ken").unwrap();
     }
@@ -106,7 +106,7 @@ fn eighty_logins_that_waited_for_the_connection_are_all_answered() {
 fn a_look_up_ends_at_its_own_deadline_and_leaves_the_connection() {
     let redis = SlowRedis::start();
     let url = format!("redis://{}", redis.address);
-    let client = LookupClient::with(RedisSettings { deadline_ms: 200, ..settings(&url) });
+    let client = LookupClient::with(RedisSettings { deadline_ms: 5_000, ..settings(&url) });
     assert_eq!(redis.request(), 1);
     assert_eq!(client.verdict("anna", "t0ken"), Unavailable);
     // The check is answered late for that look-up and in time for the connection.
@@ -120,7 +120,7 @@ fn a_look_up_ends_at_its_own_deadline_and_leaves_the_connection() {
 #[test]
 fn a_connection_on_which_every_client_gives_up_is_replaced() {
     let redis = SlowRedis::start();
-    let client = redis.client(200);
+    let client = redis.client(4_000);
     assert_eq!(redis.request(), 1);
     redis.answer(1);
     client.ask(0, "anna", "t0ken").unwrap();
