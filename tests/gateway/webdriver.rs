@@ -221,9 +221,13 @@ impl Window<'_> {
         self.devtools("Emulation.setDeviceMetricsOverride", &metrics);
     }
 
-    /// Emulates the preference for `light` or `dark`.
+    /// Emulates the preference for `light` or `dark`, and for pages that do not move, so that no look at one comes
+    /// in the middle of an animation.
     pub(crate) fn prefer(&self, scheme: &str) {
-        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        let features = json!([
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]);
         self.devtools("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 
