@@ -42,8 +42,8 @@ fn gateway_with(engine: &str) -> Gateway {
         [channels]
         tokens = "users"
         subscription_tokens = "users"
-        ping_ms = 1500
-        pong_ms = 1400
+        ping_ms = 5000
+        pong_ms = 4900
         {engine}
         [[channels.namespace]]
         {open}

@@ -18,6 +18,8 @@ from centrifuge import (
 
 URL, SECRET, FORMAT = sys.argv[1:4]
 SPEAKS_PROTOBUF = FORMAT == "protobuf"
+# For an answer, and between two pings: a busy machine needs longer than people wait.
+UNHURRIED = {"timeout": 60.0, "max_server_ping_delay": 60.0}
 CHANNEL = f"kept:python-{FORMAT}"
 
 
@@ -65,13 +67,14 @@ class ServerSide(ClientEventHandler):
 
 async def connected(user):
     async def get_token(_=None):
-        return token(sub=user, exp=int(time.time()) + 60)
+        return token(sub=user, exp=int(time.time()) + 600)
 
     client = Client(
         URL,
         events=ClientEventHandler(),
         get_token=get_token,
         use_protobuf=SPEAKS_PROTOBUF,
+        **UNHURRIED,
     )
     await client.connect()
     await client.ready(timeout=60)
@@ -96,7 +99,7 @@ async def main():
     await bob._transport.close() if hasattr(bob, "_transport") else await bob._conn.close()
     for number in range(20, 30):
         await ann.publish(CHANNEL, pack({"number": number}))
-    again = await asyncio.wait_for(collector.subscribed.get(), 20)
+    again = await asyncio.wait_for(collector.subscribed.get(), 60)
     assert again.recovered, again
     got = [await asyncio.wait_for(collector.publications.get(), 60) for _ in range(10)]
     assert [unpack(one.data)["number"] for one in got] == list(range(20, 30)), got
@@ -119,9 +122,15 @@ async def main():
     served = ServerSide()
 
     async def get_token(_=None):
-        return token(sub="served", exp=int(time.time()) + 60, channels=["kept:served"])
+        return token(sub="served", exp=int(time.time()) + 600, channels=["kept:served"])
 
-    eve = Client(URL, events=served, get_token=get_token, use_protobuf=SPEAKS_PROTOBUF)
+    eve = Client(
+        URL,
+        events=served,
+        get_token=get_token,
+        use_protobuf=SPEAKS_PROTOBUF,
+        **UNHURRIED,
+    )
     await eve.connect()
     await eve.ready(timeout=60)
     context = await asyncio.wait_for(served.subscribed.get(), 60)

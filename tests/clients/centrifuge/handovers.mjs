@@ -16,7 +16,7 @@ const MEMBERS = 12;
 const ROUND = 60;
 
 function client() {
-  const own = new Centrifuge(url, { websocket, minReconnectDelay: 10, maxReconnectDelay: 100 });
+  const own = new Centrifuge(url, { websocket, timeout: 60000, maxServerPingDelay: 60000, minReconnectDelay: 10, maxReconnectDelay: 100 });
   own.connect();
   return own;
 }
@@ -34,7 +34,7 @@ for (let number = 0; number < MEMBERS; number += 1) {
     subscription.on('publication', (context) => member.got.push([context.offset, context.data]));
     subscription.subscribe();
     members.push(member);
-    await subscription.ready(20000);
+    await subscription.ready(60000);
   }
 }
 
@@ -49,7 +49,7 @@ let serial = 0;
 let refused = 0;
 let longest = 0;
 const publisher = client();
-await publisher.ready(20000);
+await publisher.ready(60000);
 async function publish(channel) {
   const began = Date.now();
   for (;;) {
@@ -63,7 +63,7 @@ async function publish(channel) {
     } catch (error) {
       // Error 100, or a connection that ended before the reply.
       refused += 1;
-      if (publisher.state !== 'connected') await publisher.ready(20000);
+      if (publisher.state !== 'connected') await publisher.ready(60000);
       else await new Promise((resolve) => setTimeout(resolve, 5));
     }
   }

@@ -7,8 +7,10 @@ const load = createRequire(`${folder}/`);
 const { Centrifuge } = load(name);
 const websocket = load('ws');
 
+// For an answer, and between two pings: a busy machine needs longer than people wait.
+const UNHURRIED = { timeout: 60000, maxServerPingDelay: 60000 };
 function client(options = {}) {
-  return new Centrifuge(url, { websocket, minReconnectDelay: 20, ...options });
+  return new Centrifuge(url, { websocket, ...UNHURRIED, minReconnectDelay: 20, ...options });
 }
 function event(emitter, kind) {
   return new Promise((resolve) => emitter.once(kind, resolve));
@@ -45,7 +47,7 @@ bob.connect();
 assert.deepEqual((await connected).data, { greeting: 'hello, ann' });
 const inbox = await given;
 assert.deepEqual([inbox.channel, inbox.data], ['inbox:ann', { unread: 0 }]);
-await bob.ready(10000);
+await bob.ready(60000);
 
 const room = ann.newSubscription('room:a');
 const subscribed = event(room, 'subscribed');

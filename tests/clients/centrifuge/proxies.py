@@ -26,10 +26,12 @@ async def fails(awaitable, code):
 
 
 async def main():
-    ann = Client(URL, data={"name": "ann"})
-    bob = Client(URL, data={"name": "bob"})
+    # A busy machine needs longer for an answer than people wait.
+    unhurried = {"timeout": 60.0, "max_server_ping_delay": 60.0}
+    ann = Client(URL, data={"name": "ann"}, **unhurried)
+    bob = Client(URL, data={"name": "bob"}, **unhurried)
     await asyncio.gather(ann.connect(), bob.connect())
-    await asyncio.gather(ann.ready(timeout=60), bob.ready(timeout=10))
+    await asyncio.gather(ann.ready(timeout=60), bob.ready(timeout=60))
     collector = Collector()
     room = ann.new_subscription("room:python", events=collector)
     await room.subscribe()
