@@ -8,7 +8,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,8 +17,6 @@ use tungstenite::{Message, WebSocket};
 use support::port::reserved_address;
 use support::{Outcome, echo, outcome, run, start};
 
-/// From the handshake of the last connection into the hold.
-const PART_OF_HOLD: Duration = Duration::from_secs(1);
 /// Of the runs that must fail.
 const CONNECTIONS: usize = 50;
 const PROBE_INTERVAL: Duration = Duration::from_millis(10);
@@ -107,13 +105,8 @@ fn a_refusal_is_a_failure() {
 
 #[test]
 fn a_connection_dropped_during_the_hold_is_a_failure() {
-    let address = start_leaving_in_the_hold(drop);
-    let report = assert_failure(
-        address,
-        &["--hold", "3"],
-        1,
-        "holding, connection 9: the server ended the connection without a Close frame",
-    );
+    let reason = "holding, connection 9: the server ended the connection without a Close frame";
+    let report = assert_failure_in_the_hold(drop, reason);
     let cycle = &report["cycle_reports"][0];
     assert_eq!(cycle["connections_opened"], 50);
     assert_eq!(cycle["connections_held"], 49);
@@ -124,9 +117,8 @@ fn a_connection_dropped_during_the_hold_is_a_failure() {
 
 #[test]
 fn a_connection_closed_by_the_server_is_a_failure() {
-    let address = start_leaving_in_the_hold(|mut websocket| websocket.close(None).unwrap());
     let reason = "holding, connection 9: the server closed the connection";
-    assert_failure(address, &["--hold", "3"], 1, reason);
+    assert_failure_in_the_hold(|mut websocket| websocket.close(None).unwrap(), reason);
 }
 
 #[test]
@@ -277,25 +269,36 @@ fn assert_not_listening(address: SocketAddr) {
     assert!(TcpStream::connect(address).is_err(), "a server still listens on {address}");
 }
 
-/// Starts a server that leaves connection 9 in the hold of [`assert_failure`], in this way.
-fn start_leaving_in_the_hold(
+/// A run whose server leaves connection 9 in this way when the hold has begun, which fails for this reason.
+#[track_caller]
+fn assert_failure_in_the_hold(
     leave: impl Fn(WebSocket<TcpStream>) + Send + Sync + 'static,
-) -> SocketAddr {
-    let opened = AtomicUsize::new(0);
-    start(move |number, stream| {
+    reason: &str,
+) -> serde_json::Value {
+    let is_held = Arc::new(AtomicBool::new(false));
+    let of_server = Arc::clone(&is_held);
+    let address = start(move |number, stream| {
         // The handshake fails for a client that only probes whether the server accepts.
         let Ok(mut websocket) = tungstenite::accept(stream) else { return };
-        opened.fetch_add(1, Ordering::Relaxed);
         if number != 9 {
             return support::echo_messages(websocket);
         }
         // However long the machine takes for the others.
-        while opened.load(Ordering::Relaxed) < CONNECTIONS + support::WARM_UP {
+        while !of_server.load(Ordering::Relaxed) {
             support::stay_idle(&mut websocket, PROBE_INTERVAL);
         }
-        support::stay_idle(&mut websocket, PART_OF_HOLD);
         leave(websocket);
-    })
+    });
+    let connections = CONNECTIONS.to_string();
+    let options = ["--connections", &connections, "--hold", "6"];
+    let mut child = support::begin(support::idle(address, &options));
+    let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(stderr.any(|line| line.contains("cycle 1: opened 50")), "it opens all");
+    is_held.store(true, Ordering::Relaxed);
+    let rest: Vec<String> = stderr.collect();
+    let run = outcome(&child.wait_with_output().unwrap());
+    assert_fails(&run, 1, reason, &rest.join("\n"));
+    run.report
 }
 
 /// Runs 50 connections, and expects `count` failures, of which the first has this reason.
@@ -308,9 +311,14 @@ fn assert_failure(
 ) -> serde_json::Value {
     let connections = CONNECTIONS.to_string();
     let run = run(address, &[&["--connections", &connections], options].concat());
-    assert_eq!(run.exit_code, 1, "{}", run.stderr);
+    assert_fails(&run, count, reason, &run.stderr);
+    run.report
+}
+
+#[track_caller]
+fn assert_fails(run: &Outcome, count: usize, reason: &str, stderr: &str) {
+    assert_eq!(run.exit_code, 1, "{stderr}");
     let failures = &run.report["failures"];
     assert!(failures["first_reason"].as_str().unwrap().contains(reason), "{failures}");
     assert_eq!(failures["count"], count, "{failures}");
-    run.report
 }
