@@ -138,9 +138,12 @@ mod tests {
         fn lines_do_not_depend_on_the_parts(text in "[a-c\r\n张]{0,40}", at in any::<prop::sample::Index>()) {
             let bytes = text.as_bytes();
             let (first, second) = bytes.split_at(at.index(bytes.len() + 1));
-            let expected: Vec<_> = text.lines().map(ok).collect();
+            let mut expected: Vec<&str> = text.lines().collect();
             // `lines` keeps a `\r` at the very end, where no `\n` follows.
-            prop_assume!(!text.ends_with('\r'));
+            if let (true, Some(last)) = (text.ends_with('\r'), expected.last_mut()) {
+                *last = last.strip_suffix('\r').unwrap();
+            }
+            let expected: Vec<_> = expected.into_iter().map(ok).collect();
             prop_assert_eq!(all(&mut Lines::new(100), &[first, second]), expected);
         }
     }
