@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
-/// An address of this machine that is kept for the caller until its process ends: at first whoever connects is
+/// An address of this machine that is kept for the caller until its process ends: at first connections are
 /// refused, and a server that sets `SO_REUSEADDR`, as servers do, can listen at it, again and again. No other
 /// process is given the port by chance, and no connection has it as its own.
 pub(crate) fn reserved_address() -> SocketAddr {
