@@ -3,8 +3,11 @@
 
 use crate::wait::NEVER_MS;
 
-/// Keys that a table gets unless it has them, where it has this text.
-const DEADLINES: [(&str, &str, &[(&str, u64)]); 10] = [
+/// Keys and their values.
+type Keys = &'static [(&'static str, u64)];
+
+/// The keys that a table gets unless it has them, where it has this text.
+const DEADLINES: [(&str, &str, Keys); 10] = [
     (
         "[timeouts]",
         "",
