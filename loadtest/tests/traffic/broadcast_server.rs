@@ -2,7 +2,8 @@
 
 use std::io::Write as _;
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -17,15 +18,24 @@ use crate::support;
 /// Starts the server. Subscriber `number` gets `copies(number, publication)` copies of a
 /// publication; both count from 0.
 pub(crate) fn start(copies: impl Fn(usize, usize) -> usize + Send + Sync + 'static) -> SocketAddr {
-    let hub = Arc::new(Mutex::new(Hub::default()));
+    start_cutting_off(usize::MAX, copies)
+}
+
+/// The same, where the subscribers from this number on are cut off when they are behind by too many. Who reads
+/// may be as far behind, when a publisher that had no core makes up for it.
+pub(crate) fn start_cutting_off(
+    slow_from: usize,
+    copies: impl Fn(usize, usize) -> usize + Send + Sync + 'static,
+) -> SocketAddr {
+    let hub = Arc::new(Mutex::new(Hub { subscribers: Vec::new(), publications: 0, slow_from }));
     let copies = Arc::new(copies);
     support::start(move |_, stream| serve(stream, &hub, &*copies))
 }
 
-#[derive(Default)]
 struct Hub {
     subscribers: Vec<Option<Subscriber>>,
     publications: usize,
+    slow_from: usize,
 }
 
 impl Hub {
@@ -37,8 +47,12 @@ impl Hub {
         let frame: Arc<[u8]> = frame.into();
         for (number, subscriber) in self.subscribers.iter_mut().enumerate() {
             let is_behind = |own: &mut Subscriber| {
-                let mut copies = 0..copies(number, self.publications);
-                copies.any(|_| own.frames.try_send(Arc::clone(&frame)).is_err())
+                for _ in 0..copies(number, self.publications) {
+                    own.waiting.fetch_add(1, Ordering::Relaxed);
+                    // Its thread may have ended with its connection.
+                    let _ = own.frames.send(Arc::clone(&frame));
+                }
+                number >= self.slow_from && own.waiting.load(Ordering::Relaxed) > BEHIND_MAX
             };
             if let Some(behind) = subscriber.take_if(is_behind) {
                 // Perhaps in the middle of a frame.
@@ -49,21 +63,25 @@ impl Hub {
     }
 }
 
-/// A subscriber, and the publications that its thread has not written yet. One that is behind by too
-/// many is cut off: publishers wait for those that read, so these never are, however slow the machine.
+/// A subscriber, and the publications that its thread has not written yet.
 struct Subscriber {
-    frames: SyncSender<Arc<[u8]>>,
+    frames: Sender<Arc<[u8]>>,
+    waiting: Arc<AtomicUsize>,
     stream: TcpStream,
 }
 
 impl Subscriber {
     fn start(stream: TcpStream) -> Self {
-        let (frames, queued) = mpsc::sync_channel::<Arc<[u8]>>(BEHIND_MAX);
+        let (frames, queued) = mpsc::channel::<Arc<[u8]>>();
+        let waiting = Arc::<AtomicUsize>::default();
+        let left = Arc::clone(&waiting);
         let mut writer = stream.try_clone().unwrap();
-        thread::spawn(
-            move || while queued.recv().is_ok_and(|frame| writer.write_all(&frame).is_ok()) {},
-        );
-        Self { frames, stream }
+        thread::spawn(move || {
+            while queued.recv().is_ok_and(|frame| writer.write_all(&frame).is_ok()) {
+                left.fetch_sub(1, Ordering::Relaxed);
+            }
+        });
+        Self { frames, waiting, stream }
     }
 }
 
@@ -92,6 +110,5 @@ fn serve(stream: TcpStream, hub: &Mutex<Hub>, copies: &dyn Fn(usize, usize) -> u
     let _ = websocket.get_ref().shutdown(Shutdown::Write);
 }
 
-/// More publications than the tests have under way at a time.
 const BEHIND_MAX: usize = 16;
 const SEND_BUFFER_BYTES: usize = 16 * 1024;

@@ -45,7 +45,8 @@ fn a_broadcast_may_cut_slow_readers_off() {
     let report = ["5", "20", "80"]
         .iter()
         .map(|seconds| {
-            let address = broadcast_server::start(|_, _| 1);
+            // The slow readers come after the three others.
+            let address = broadcast_server::start_cutting_off(3, |_, _| 1);
             let times = ["--timeout", "60", "--during-seconds", seconds];
             run_successfully("slow", address, &[&QUICK[..], &broadcast, &times].concat())
         })
