@@ -36,6 +36,7 @@ pub(crate) enum Effect {
     Count(ChannelCounts),
     Decide(Peer, Result<Accept, Rejection>),
     Discharge(usize),
+    Empty(u8, Arc<str>),
     Pause(Peer, bool),
     Publish(u8, Publication, Order),
     Refresh(Peer, WallTime),
@@ -251,6 +252,12 @@ impl<'e> Effects<'e> {
     /// Ends a peer's membership of a topic. A connection that closes leaves all its topics by itself.
     pub fn unsubscribe(&mut self, peer: Peer, topic: &Arc<str>) {
         self.pending.effects.push(Effect::Unsubscribe(peer, Arc::clone(topic)));
+    }
+
+    /// Ends the membership of every member of a topic, on all loops. They get what was published before, and
+    /// nothing that is published later.
+    pub fn empty(&mut self, topic: &Arc<str>) {
+        self.pending.effects.push(Effect::Empty(self.route, Arc::clone(topic)));
     }
 
     /// Sends a frame to every member of a topic, on all loops.

@@ -71,6 +71,7 @@ impl<S: Transport> Connections<S> {
             Effect::Decide(peer, decision) => {
                 (peer.loop_index, LoopMessageKind::Decide(peer.key, decision))
             }
+            Effect::Empty(route, topic) => return self.empty_everywhere(route, &topic),
             Effect::Publish(route, publication, Order::Sender) => {
                 return self.publish(route, publication);
             }
@@ -124,6 +125,7 @@ impl<S: Transport> Connections<S> {
             LoopMessageKind::Close(key, request) => self.close_for_service(key, &request),
             LoopMessageKind::Decide(key, decision) => self.decide(key, decision),
             LoopMessageKind::Deliver(route, publication) => self.deliver(route, publication),
+            LoopMessageKind::Empty(route, topic) => self.empty(route, &topic),
             LoopMessageKind::Identify(key, outcome) => self.identified(key, outcome),
             // A large holder goes at the end of the turn.
             LoopMessageKind::MakeRoom => self.turn.memory.want(),
@@ -181,6 +183,28 @@ impl<S: Transport> Connections<S> {
             }
         } else {
             self.membership.unsubscribe(conn, topic);
+        }
+    }
+
+    /// Ends all memberships of a topic on all loops: one message per loop, as with publications.
+    fn empty_everywhere(&mut self, route: u8, topic: &Arc<str>) {
+        let own = self.services.loop_index();
+        for other in (0..self.services.loop_count()).filter(|other| *other != own) {
+            self.mail.send(other, LoopMessage(LoopMessageKind::Empty(route, Arc::clone(topic))));
+        }
+        self.empty(route, topic);
+    }
+
+    /// Ends all memberships of a topic on this loop.
+    fn empty(&mut self, route: u8, topic: &Arc<str>) {
+        // What is on its way to them was published before.
+        self.turn.work.begin_share_without_end();
+        self.resume_walk(route, topic);
+        self.turn.work.end_share();
+        let members = self.membership.remaining(route, topic).iter().map(|own| own.key);
+        for key in members.collect::<Vec<_>>() {
+            self.turn.work.charge(prices::EFFECT);
+            self.subscribe(key, topic, false);
         }
     }
 

@@ -89,6 +89,13 @@ impl RareMembers {
         }
     }
 
+    /// What comes for the members that have not confirmed is not kept for them.
+    pub(super) fn cut(&mut self) {
+        for own in &mut self.awaiting {
+            (own.frames, own.bytes, own.is_cut) = (Vec::new(), 0, true);
+        }
+    }
+
     /// What a member gets that has confirmed; `None` if it is not awaited.
     pub(super) fn confirm(&mut self, peer: Peer) -> Option<Waited> {
         let position = self.awaiting.iter().position(|own| own.peer == peer)?;

@@ -401,11 +401,13 @@ impl Home {
 
     /// Members of a channel with a history cannot be given all that is published there.
     fn on_lost(&mut self, channel: &Arc<str>, effects: &mut Effects<'_>) {
-        let Some(at_home) = self.channels.get(channel) else { return };
+        let Some(at_home) = self.channels.get_mut(channel) else { return };
         if !at_home.channel.namespace.has_history() {
             return;
         }
         self.counts.positions_lost += at_home.members();
+        // With what is published next they would take themselves for whole up to there.
+        at_home.cut(effects);
         // They recover it when they come again.
         drop(self.conflation.flush(channel, effects.now()));
         for loop_index in 0..self.site.count {

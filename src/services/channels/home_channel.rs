@@ -129,6 +129,18 @@ impl HomeChannel {
         }
     }
 
+    /// Those who are members now are given no publication any more. They have yet to leave.
+    pub(super) fn cut(&mut self, effects: &mut Effects<'_>) {
+        for format in [Format::Json, Format::Protobuf] {
+            if let Some((topic, _)) = self.topics(&self.channel, format) {
+                effects.empty(topic);
+            }
+        }
+        if let Some(rare) = &mut self.rare {
+            rare.cut();
+        }
+    }
+
     /// A member hears nothing more.
     pub(super) fn unsubscribe(
         &self,

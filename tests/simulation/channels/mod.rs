@@ -4,6 +4,7 @@ mod backend;
 mod behind;
 mod binary;
 mod commands;
+mod engine;
 mod handover;
 mod occupancy;
 mod protobuf;

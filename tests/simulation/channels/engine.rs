@@ -1,0 +1,110 @@
+//! An engine that several gateways share: what members see of what it says.
+
+use std::sync::{Mutex, PoisonError};
+
+use tidegate::channels::remote::{EngineAction, EngineQuestion, Port, PortEvent};
+use tidegate::channels::{Epoch, Position, Publication, Read, Recovery, StreamItem};
+use tidegate::services::{EngineDelivery, EngineLink, ServiceSender};
+
+use super::*;
+
+/// An engine whose one channel is where the test has it.
+#[derive(Default)]
+struct Engine(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    ports: Vec<ServiceSender>,
+    /// Where joins are asked for.
+    home: Option<ServiceSender>,
+    offset: u64,
+}
+
+impl Engine {
+    fn say(&self, events: Vec<PortEvent>) {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        deliver(state.home.as_ref().unwrap(), events);
+    }
+}
+
+impl EngineLink for Engine {
+    fn attach(&self, answer_to: ServiceSender) -> Port {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.ports.push(answer_to);
+        Port(u32::try_from(state.ports.len() - 1).unwrap())
+    }
+
+    fn detach(&self, _: Port) {}
+
+    fn ask(&self, question: EngineQuestion) {
+        let EngineQuestion { port, number, action } = question;
+        if !matches!(action, EngineAction::Join { .. }) {
+            return;
+        }
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let home = state.ports[port.0 as usize].clone();
+        let recovery = Recovery::Recovered(Vec::new());
+        let read = Read { position: position(state.offset), recovery };
+        deliver(&home, vec![PortEvent::Joined(number, Ok(Some(read)))]);
+        state.home = Some(home);
+    }
+}
+
+fn deliver(to: &ServiceSender, events: Vec<PortEvent>) {
+    to.post(Box::new(EngineDelivery { events, credit: None }));
+}
+
+fn position(offset: u64) -> Position {
+    Position { offset, epoch: Epoch(7) }
+}
+
+fn published(offset: u64) -> PortEvent {
+    PortEvent::Stream(StreamItem {
+        channel: "kept:x".into(),
+        publication: Publication::new(offset.to_string().into_bytes()),
+        position: Some(position(offset)),
+    })
+}
+
+/// What pushes have told, in order: offsets, and codes of subscriptions that have ended.
+fn told(messages: &[Value]) -> Vec<u64> {
+    let pushes = messages.iter().map(|own| &own["push"]).filter(|own| !own.is_null());
+    let number =
+        |own: &Value| own["pub"]["offset"].as_u64().or_else(|| own["unsubscribe"]["code"].as_u64());
+    pushes.filter_map(number).collect()
+}
+
+/// A member that got what comes behind a loss would take itself for whole up to there, and would never ask for
+/// what it has missed.
+#[test]
+fn nothing_comes_between_a_loss_and_the_word_of_it() {
+    for seed in 0..20 {
+        let engine = Arc::new(Engine::default());
+        let link: Arc<dyn EngineLink> = Arc::clone(&engine) as Arc<dyn EngineLink>;
+        let own = settings([kept_namespace("kept", 5)]);
+        let mut world = world(&setup(3, seed), ChannelsSettings { engine: Some(link), ..own });
+        let mut members: Vec<Member> = (0..12)
+            .map(|number| Member::connected_in(&mut world, number % 3, Format::of(number / 3)))
+            .collect();
+        engine.0.lock().unwrap().offset = 10;
+        let subscribe = json!({ "subscribe": { "channel": "kept:x" } });
+        for member in &mut members {
+            let reply = member.ask(&mut world, subscribe.clone());
+            assert_eq!(reply["subscribe"]["offset"], 10, "{reply}");
+        }
+        engine.say(vec![published(11), PortEvent::Lost("kept:x".into()), published(900)]);
+        engine.say(vec![published(901)]);
+        for member in &mut members {
+            assert_eq!(told(&member.messages(&mut world)), [11, 2500], "seed {seed}");
+        }
+        // Those who come again hear what is published then.
+        engine.0.lock().unwrap().offset = 901;
+        for member in &mut members {
+            assert!(member.ask(&mut world, subscribe.clone())["subscribe"].is_object());
+        }
+        engine.say(vec![published(902)]);
+        for member in &mut members {
+            assert_eq!(told(&member.messages(&mut world)), [902], "seed {seed}");
+        }
+    }
+}
