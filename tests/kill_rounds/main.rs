@@ -1,4 +1,4 @@
-//! Gateways that share an engine, while gateways, engines and links fail, held to a model of what members may see.
+//! Gateways that share an engine, while gateways, engines and proxies fail, held to a model of what members may see.
 //!
 //! Each test makes five rounds with one kind of fault, with processes of its own on free ports.
 //! `scripts/kill-rounds` makes more. Nothing is waited for by time: what happens next depends on what has
@@ -8,20 +8,26 @@
 //! |---|---|
 //! | `model` | what members may see |
 //! | `members`, `publishers` | clients that come back, and calls of the HTTP API |
-//! | `places` | where the gateways are |
-//! | `link` | a link that can be cut |
+//! | `endpoints` | where the gateways are |
+//! | `proxy` | a link that can be cut |
 //! | `rig` | all of them, and a round |
-//! | `redis` | the faults, with Redis |
+//! | `faults` | what befalls gateways and proxies |
+//! | `redis`, `nats` | rounds with each engine |
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panic")]
 
+mod endpoints;
+mod faults;
 #[allow(dead_code, reason = "shared with others")]
 #[path = "../gateway/gateway.rs"]
 mod gateway;
-mod link;
 mod members;
 mod model;
-mod places;
+#[cfg(feature = "nats")]
+#[allow(dead_code, reason = "shared with others")]
+#[path = "../support/nats_server.rs"]
+mod nats_server;
+mod proxy;
 mod publishers;
 mod random;
 #[path = "../support/redis_server.rs"]
@@ -33,5 +39,7 @@ mod skip;
 #[path = "../gateway/wait.rs"]
 mod wait;
 
+#[cfg(feature = "nats")]
+mod nats;
 #[cfg(feature = "redis")]
 mod redis;

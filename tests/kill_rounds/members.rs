@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tungstenite::{Error, HandshakeError, Message, WebSocket, client};
 
+use crate::endpoints::{Endpoint, Endpoints};
 use crate::model::{Position, Seen};
-use crate::places::{Place, Places};
 use crate::random::Random;
 use crate::wait::pass;
 
@@ -33,10 +33,10 @@ struct Shared {
 }
 
 impl Member {
-    pub(crate) fn start(places: Places, channels: Vec<String>, random: Random) -> Self {
+    pub(crate) fn start(endpoints: Endpoints, channels: Vec<String>, random: Random) -> Self {
         let shared = Arc::new(Shared::default());
         *shared.positions.lock().unwrap() = vec![None; channels.len()];
-        let work = Work { places, channels, random, shared: Arc::clone(&shared) };
+        let work = Work { endpoints, channels, random, shared: Arc::clone(&shared) };
         Self { shared, thread: Some(thread::spawn(move || work.run())) }
     }
 
@@ -70,7 +70,7 @@ impl Drop for Member {
 }
 
 struct Work {
-    places: Places,
+    endpoints: Endpoints,
     channels: Vec<String>,
     random: Random,
     shared: Arc<Shared>,
@@ -88,7 +88,7 @@ struct Connection {
 impl Work {
     fn run(mut self) {
         while !self.is_over() {
-            let Some(place) = self.places.pick(&mut self.random) else {
+            let Some(endpoint) = self.endpoints.pick(&mut self.random) else {
                 pass(TICK);
                 continue;
             };
@@ -97,9 +97,9 @@ impl Work {
             let moves = self.shared.moves.load(Ordering::SeqCst);
             let leaves = |own: &Self| {
                 let is_left = own.shared.moves.load(Ordering::SeqCst) != moves;
-                own.is_over() || is_left || (place.is_away() && !stays)
+                own.is_over() || is_left || (endpoint.is_away() && !stays)
             };
-            let Some(mut connection) = self.connect(&place, &leaves) else {
+            let Some(mut connection) = self.connect(&endpoint, &leaves) else {
                 pass(TICK);
                 continue;
             };
@@ -134,10 +134,10 @@ impl Work {
         self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).push((channel, seen));
     }
 
-    fn connect(&self, place: &Place, leaves: &impl Fn(&Self) -> bool) -> Option<Connection> {
-        let stream = TcpStream::connect_timeout(&place.clients, CONNECT).ok()?;
+    fn connect(&self, endpoint: &Endpoint, leaves: &impl Fn(&Self) -> bool) -> Option<Connection> {
+        let stream = TcpStream::connect_timeout(&endpoint.clients, CONNECT).ok()?;
         stream.set_read_timeout(Some(TICK)).ok()?;
-        let url = format!("ws://{}/connection/websocket?user=member", place.clients);
+        let url = format!("ws://{}/connection/websocket?user=member", endpoint.clients);
         let mut attempt = client(url, stream);
         let socket = loop {
             match attempt {

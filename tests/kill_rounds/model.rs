@@ -61,7 +61,7 @@ pub(crate) struct Model {
 #[derive(Debug, Default)]
 struct Channel {
     attempted: HashSet<u64>,
-    /// What stands at a position, whoever has seen it.
+    /// What stands at a position, for all who have seen it.
     at: HashMap<Position, u64>,
     /// Where a publication stands, in each epoch.
     place: HashMap<(String, u64), u64>,
@@ -213,7 +213,7 @@ impl Model {
             self.place(channel, &position, *id, &who);
         }
         let own = &self.channels[channel];
-        // What is older than the oldest was pushed out by younger ones, if there are so many.
+        // What is older than the oldest was pushed out by younger ones, if it is full.
         let oldest = entries.first().filter(|_| entries.len() >= self.kept_max);
         let oldest = oldest.map_or(0, |(offset, _)| *offset);
         let offsets: HashMap<u64, u64> = entries.iter().copied().collect();
@@ -392,7 +392,7 @@ mod tests {
         let seen = [joined("a", 3, false, &[])];
         let text = verdict(Promise::LossIsTold, &seen, (at("a", 3), &KEPT[..2])).unwrap_err();
         assert!(text.contains("has lost 13"), "{text}");
-        // With another epoch it is told, and counted.
+        // With another epoch members know, and it is counted.
         let seen = [joined("a", 3, false, &[]), Seen::Ended, joined("b", 2, false, &[])];
         let ended = (at("b", 2), &KEPT[..2]);
         let summary = Summary { acknowledged: 3, lost: 1, told: 1, ..Summary::default() };

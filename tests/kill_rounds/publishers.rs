@@ -8,9 +8,9 @@ use std::thread::{self, JoinHandle};
 
 use serde_json::{Value, json};
 
+use crate::endpoints::{Endpoint, Endpoints};
 use crate::members::{CONNECT, TICK, is_pause};
 use crate::model::Position;
-use crate::places::{Place, Places};
 use crate::random::Random;
 use crate::wait::pass;
 
@@ -45,11 +45,11 @@ struct Shared {
 }
 
 impl Publishers {
-    pub(crate) fn start(places: &Places, channels: &[String], random: &mut Random) -> Self {
+    pub(crate) fn start(endpoints: &Endpoints, channels: &[String], random: &mut Random) -> Self {
         let shared = Arc::new(Shared::default());
         let start = |()| {
             let work = Work {
-                caller: Caller::new(places.clone(), Random(random.next())),
+                caller: Caller::new(endpoints.clone(), Random(random.next())),
                 channels: channels.to_vec(),
                 shared: Arc::clone(&shared),
             };
@@ -59,7 +59,7 @@ impl Publishers {
         Self { shared, threads }
     }
 
-    /// Has them make so many more.
+    /// Has them make this many more.
     pub(crate) fn give(&self, count: u64) {
         self.shared.given.fetch_add(count, Ordering::SeqCst);
     }
@@ -156,14 +156,14 @@ pub(crate) fn position_of(result: &Value) -> Position {
 /// Calls gateways, one connection at a time.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    places: Places,
+    endpoints: Endpoints,
     random: Random,
-    connection: Option<(Arc<Place>, TcpStream)>,
+    connection: Option<(Arc<Endpoint>, TcpStream)>,
 }
 
 impl Caller {
-    pub(crate) fn new(places: Places, random: Random) -> Self {
-        Self { places, random, connection: None }
+    pub(crate) fn new(endpoints: Endpoints, random: Random) -> Self {
+        Self { endpoints, random, connection: None }
     }
 
     /// Calls the gateway that was called last, or another if there is none any more. The error is that of the
@@ -185,15 +185,15 @@ impl Caller {
     }
 
     fn exchange(&mut self, method: &str, body: &str) -> Option<String> {
-        if self.connection.as_ref().is_none_or(|(place, _)| place.is_away()) {
-            let place = self.places.pick(&mut self.random)?;
-            let stream = TcpStream::connect_timeout(&place.api, CONNECT).ok()?;
+        if self.connection.as_ref().is_none_or(|(endpoint, _)| endpoint.is_away()) {
+            let endpoint = self.endpoints.pick(&mut self.random)?;
+            let stream = TcpStream::connect_timeout(&endpoint.api, CONNECT).ok()?;
             stream.set_read_timeout(Some(TICK)).ok()?;
             stream.set_nodelay(true).ok()?;
-            self.connection = Some((place, stream));
+            self.connection = Some((endpoint, stream));
         }
-        let (place, stream) = self.connection.as_mut()?;
-        let (host, length) = (place.api, body.len());
+        let (endpoint, stream) = self.connection.as_mut()?;
+        let (host, length) = (endpoint.api, body.len());
         let request = format!(
             "POST /api/{method} HTTP/1.1\r\nhost: {host}\r\nx-api-key: {KEY}\r\n\
              content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
@@ -206,7 +206,7 @@ impl Caller {
             }
             match stream.read(&mut buffer) {
                 Ok(count @ 1..) => reply.extend_from_slice(&buffer[..count]),
-                Err(error) if is_pause(&error) && !place.is_away() => {}
+                Err(error) if is_pause(&error) && !endpoint.is_away() => {}
                 Ok(_) | Err(_) => return None,
             }
         }

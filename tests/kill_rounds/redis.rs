@@ -1,11 +1,10 @@
-//! Redis, with two gateways.
+//! Redis, with two gateways: one server, and one with a replica and a Sentinel.
 
-use std::cell::RefCell;
-
-use crate::link::Link;
+use crate::faults::{cut, gateway_killed, gateway_stopped};
 use crate::model::Promise;
-use crate::redis_server::RedisServer;
-use crate::rig::{Rig, outages};
+use crate::proxy::Proxy;
+use crate::redis_server::{RedisSentinel, RedisServer};
+use crate::rig::Rig;
 use crate::wait::{now, until};
 
 /// The table of a gateway's engine.
@@ -24,32 +23,11 @@ fn redis_gateway_killed() {
     rig.rounds(gateway_killed);
 }
 
-/// Kills a gateway, and starts it again while the members are at another.
-pub(crate) fn gateway_killed(rig: &mut Rig) -> std::time::Instant {
-    let index = rig.any_gateway();
-    rig.kill_gateway(index);
-    let since = now();
-    if rig.random.is_heads() {
-        rig.publish_some(20);
-    }
-    rig.restart_gateway(index);
-    since
-}
-
 #[test]
 fn redis_gateway_stopped() {
     let Some(redis) = RedisServer::start() else { return };
     let mut rig = Rig::start("redis_gateway_stopped", Promise::Everything, two(&redis));
     rig.rounds(gateway_stopped);
-}
-
-/// Stops a gateway while something is published at another.
-pub(crate) fn gateway_stopped(rig: &mut Rig) -> std::time::Instant {
-    let index = rig.any_gateway();
-    rig.pause_gateway(index);
-    rig.publish_some(40);
-    rig.resume_gateway(index);
-    now()
 }
 
 #[test]
@@ -85,7 +63,7 @@ fn redis_stopped() {
         rig.move_some();
         // Either they notice, or they do not.
         if rig.random.is_heads() {
-            rig.away_since(&before);
+            rig.all_away_since(&before);
         }
         redis.resume();
         now()
@@ -95,28 +73,35 @@ fn redis_stopped() {
 #[test]
 fn redis_cut() {
     let Some(redis) = RedisServer::start() else { return };
-    let links = [(); 2].map(|()| Link::start(redis.address()));
-    let tables = links.iter().map(|link| table(link.port())).collect();
+    let proxies = [(); 2].map(|()| Proxy::start(redis.address()));
+    let tables = proxies.iter().map(|own| table(own.port())).collect();
     let mut rig = Rig::start("redis_cut", Promise::Everything, tables);
-    rig.rounds(|rig| cut(rig, &links));
+    rig.rounds(|rig| cut(rig, &proxies));
 }
 
-/// Cuts the links of some gateways.
-pub(crate) fn cut(rig: &mut Rig, links: &[Link]) -> std::time::Instant {
-    let chosen: RefCell<Vec<usize>> = RefCell::new(vec![rig.any_gateway(), rig.any_gateway()]);
-    let before = rig.outages();
-    for &index in chosen.borrow().iter() {
-        links[index].cut();
-    }
-    rig.move_some();
-    let waits = rig.random.is_heads();
-    for index in chosen.take() {
-        if waits {
-            until("a gateway notices a cut", || {
-                (outages(rig.gateway(index)) > before[index]).then_some(())
-            });
-        }
-        links[index].mend();
-    }
-    now()
+/// The master is killed, and its replica takes over. The one of before comes back, without data, and becomes the
+/// replica.
+#[test]
+fn redis_master_killed() {
+    let Some(master) = RedisServer::start() else { return };
+    let port = master.ports().0.to_string();
+    let replicaof = ["--replicaof", "127.0.0.1", &port];
+    let Some(replica) = RedisServer::start_with_options(&replicaof) else { return };
+    let sentinel = RedisSentinel::start(&master, 1);
+    sentinel.hasten();
+    let behind = "deployment = \"sentinel\"\nsentinel_master = \"main\"\n";
+    let tables = vec![format!("{behind}{}", table(sentinel.port())); 2];
+    let mut rig = Rig::start("redis_master_killed", Promise::LossIsTold, tables);
+    let mut servers = [master, replica];
+    rig.rounds(|rig| {
+        sentinel.until_replicas(1);
+        let port = sentinel.master_port();
+        let master = servers.iter_mut().find(|own| own.ports().0 == port).unwrap();
+        master.stop();
+        let since = now();
+        rig.move_some();
+        until("the replica takes over", || (sentinel.master_port() != port).then_some(()));
+        master.start_again();
+        since
+    });
 }

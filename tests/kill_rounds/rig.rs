@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::endpoints::{Endpoint, Endpoints};
 use crate::gateway::Gateway;
 use crate::members::{Member, publication};
 use crate::model::{Model, Position, Promise, Summary};
-use crate::places::{Place, Places};
 use crate::publishers::{Caller, KEY, Publishers, position_of};
 use crate::random::Random;
 use crate::skip::say;
@@ -23,7 +23,7 @@ pub(crate) struct Rig {
     caller: Caller,
     model: Model,
     channels: Vec<String>,
-    places: Places,
+    endpoints: Endpoints,
     /// The table of the engine, for each gateway.
     engines: Vec<String>,
     gateways: Vec<Gateway>,
@@ -38,19 +38,19 @@ impl Rig {
         say(&format!("{name}: TIDEGATE_SEED={seed}"));
         let mut random = Random(seed);
         let gateways: Vec<Gateway> = engines.iter().map(|engine| gateway(engine)).collect();
-        let places = Places::new(gateways.iter().map(place).collect());
+        let endpoints = Endpoints::new(gateways.iter().map(endpoint).collect());
         let channels: Vec<String> = ["kept:a", "kept:b", "kept:c"].map(str::to_owned).into();
         let members = (0..MEMBERS)
-            .map(|_| Member::start(places.clone(), channels.clone(), Random(random.next())));
+            .map(|_| Member::start(endpoints.clone(), channels.clone(), Random(random.next())));
         let members: Vec<Member> = members.collect();
-        let publishers = Publishers::start(&places, &channels, &mut random);
+        let publishers = Publishers::start(&endpoints, &channels, &mut random);
         let own = Self {
             members,
             publishers,
-            caller: Caller::new(places.clone(), Random(random.next())),
+            caller: Caller::new(endpoints.clone(), Random(random.next())),
             model: Model::new(promise, KEPT, channels.len(), MEMBERS),
             channels,
-            places,
+            endpoints,
             engines,
             gateways,
             name,
@@ -58,11 +58,11 @@ impl Rig {
             random,
         };
         until("all members are everywhere", || {
-            let mut places = own
+            let mut endpoints = own
                 .members
                 .iter()
                 .flat_map(|member| (0..own.channels.len()).map(|channel| member.position(channel)));
-            places.all(|position| position.is_some()).then_some(())
+            endpoints.all(|position| position.is_some()).then_some(())
         });
         own
     }
@@ -126,7 +126,7 @@ impl Rig {
         }
     }
 
-    /// Has the publishers make up to so many, and waits until some of these have come to an end.
+    /// Has the publishers make this many more, and waits until a random part has come to an end.
     pub(crate) fn publish_some(&mut self, count: u64) {
         let wanted = self.publishers.done() + 1 + self.random.below(count);
         self.publishers.give(count);
@@ -145,7 +145,7 @@ impl Rig {
     }
 
     /// Publishes in each channel, and waits until all members are there.
-    fn reach_all(&mut self) {
+    pub(crate) fn reach_all(&mut self) {
         until("all members are live", || {
             let ends: Vec<Position> =
                 (0..self.channels.len()).map(|channel| self.publish(channel)).collect();
@@ -183,8 +183,8 @@ impl Rig {
         until("members and histories agree", || {
             let ends: Vec<_> =
                 (0..self.channels.len()).map(|channel| self.history(channel)).collect();
-            let places: Vec<Position> = ends.iter().map(|(end, _)| end.clone()).collect();
-            let agree = (0..POLLS).find_map(|_| self.are_at(&places, |own, end| own == end));
+            let endpoints: Vec<Position> = ends.iter().map(|(end, _)| end.clone()).collect();
+            let agree = (0..POLLS).find_map(|_| self.are_at(&endpoints, |own, end| own == end));
             agree.map(|()| ends)
         })
     }
@@ -208,41 +208,42 @@ impl Rig {
         }
     }
 
-    /// A gateway, for its log.
-    pub(crate) fn gateway(&self, index: usize) -> &Gateway {
-        &self.gateways[index]
-    }
-
     pub(crate) fn any_gateway(&mut self) -> usize {
         self.random.index(self.gateways.len())
     }
 
     pub(crate) fn kill_gateway(&mut self, index: usize) {
         self.gateways[index].signal(Signal::KILL);
-        self.places.get(index).set_away(true);
+        self.endpoints.get(index).set_away(true);
         self.gateways[index].exit_status();
     }
 
     /// Starts one again that was killed, at other ports.
     pub(crate) fn restart_gateway(&mut self, index: usize) {
         self.gateways[index] = gateway(&self.engines[index]);
-        self.places.replace(index, place(&self.gateways[index]));
+        self.endpoints.replace(index, endpoint(&self.gateways[index]));
     }
 
     pub(crate) fn pause_gateway(&self, index: usize) {
         self.gateways[index].signal(Signal::STOP);
-        self.places.get(index).set_away(true);
+        self.endpoints.get(index).set_away(true);
     }
 
     pub(crate) fn resume_gateway(&self, index: usize) {
         self.gateways[index].signal(Signal::CONT);
-        self.places.get(index).set_away(false);
+        self.endpoints.get(index).set_away(false);
     }
 
-    /// Waits until all gateways have noticed so many outages more than `before` says.
-    pub(crate) fn away_since(&self, before: &[usize]) {
-        for (gateway, before) in self.gateways.iter().zip(before) {
-            until("a gateway notices an outage", || (outages(gateway) > *before).then_some(()));
+    /// Waits until a gateway has noticed an outage since it had noticed this many.
+    pub(crate) fn away_since(&self, index: usize, before: usize) {
+        let is_away = || (outages(&self.gateways[index]) > before).then_some(());
+        until("a gateway notices an outage", is_away);
+    }
+
+    /// The same, of all gateways.
+    pub(crate) fn all_away_since(&self, before: &[usize]) {
+        for (index, before) in before.iter().enumerate() {
+            self.away_since(index, *before);
         }
     }
 
@@ -253,12 +254,12 @@ impl Rig {
 }
 
 /// The outages in the log of a gateway.
-pub(crate) fn outages(gateway: &Gateway) -> usize {
+fn outages(gateway: &Gateway) -> usize {
     gateway.log_lines().iter().filter(|line| line.contains("the engine is away")).count()
 }
 
-fn place(gateway: &Gateway) -> Place {
-    Place::new(gateway.address(), gateway.api_address())
+fn endpoint(gateway: &Gateway) -> Endpoint {
+    Endpoint::new(gateway.address(), gateway.api_address())
 }
 
 fn gateway(engine: &str) -> Gateway {

@@ -248,10 +248,38 @@ impl RedisSentinel {
     }
 
     fn knowing(self, replicas: usize) -> Self {
-        until("the Sentinel knows the replicas", || {
-            (self.replicas() == Ok(replicas)).then_some(())
-        });
+        self.until_replicas(replicas);
         self
+    }
+
+    /// Waits until it knows of so many replicas that work.
+    pub(crate) fn until_replicas(&self, count: usize) {
+        until("the Sentinel knows the replicas", || (self.replicas() == Ok(count)).then_some(()));
+    }
+
+    /// Has it look more often, and not wait after a failover before it makes another.
+    pub(crate) fn hasten(&self) {
+        let mut connection = self.connection().unwrap();
+        let mut sentinel = |arguments: &[&str]| {
+            redis::cmd("SENTINEL").arg(arguments).exec(&mut connection).unwrap();
+        };
+        sentinel(&["DEBUG", "info-period", "300"]);
+        sentinel(&["DEBUG", "publish-period", "300"]);
+        sentinel(&["SET", "main", "failover-timeout", "1000"]);
+    }
+
+    /// The port of the master.
+    pub(crate) fn master_port(&self) -> u16 {
+        let mut connection = self.connection().unwrap();
+        let mut question = redis::cmd("SENTINEL");
+        let answer = question.arg(&["GET-MASTER-ADDR-BY-NAME", "main"]).query(&mut connection);
+        let (_, port): (String, u16) = answer.unwrap();
+        port
+    }
+
+    /// Its own port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// The number of replicas that work.

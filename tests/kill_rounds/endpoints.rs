@@ -8,40 +8,40 @@ use crate::random::Random;
 
 /// Where gateways are, in an order that stays.
 #[derive(Clone, Debug)]
-pub(crate) struct Places(Arc<Mutex<Vec<Arc<Place>>>>);
+pub(crate) struct Endpoints(Arc<Mutex<Vec<Arc<Endpoint>>>>);
 
 /// One gateway process.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Endpoint {
     pub(crate) clients: SocketAddr,
     pub(crate) api: SocketAddr,
     /// Whether it is killed or stands still, as the test knows. No client has to guess it by a timeout.
     is_away: AtomicBool,
 }
 
-impl Places {
-    pub(crate) fn new(places: Vec<Place>) -> Self {
-        Self(Arc::new(Mutex::new(places.into_iter().map(Arc::new).collect())))
+impl Endpoints {
+    pub(crate) fn new(endpoints: Vec<Endpoint>) -> Self {
+        Self(Arc::new(Mutex::new(endpoints.into_iter().map(Arc::new).collect())))
     }
 
     /// Another process takes the place of one.
-    pub(crate) fn replace(&self, index: usize, place: Place) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)[index] = Arc::new(place);
+    pub(crate) fn replace(&self, index: usize, endpoint: Endpoint) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)[index] = Arc::new(endpoint);
     }
 
-    pub(crate) fn get(&self, index: usize) -> Arc<Place> {
+    pub(crate) fn get(&self, index: usize) -> Arc<Endpoint> {
         Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner)[index])
     }
 
     /// Any that is not away.
-    pub(crate) fn pick(&self, random: &mut Random) -> Option<Arc<Place>> {
+    pub(crate) fn pick(&self, random: &mut Random) -> Option<Arc<Endpoint>> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let there: Vec<&Arc<Place>> = all.iter().filter(|own| !own.is_away()).collect();
+        let there: Vec<&Arc<Endpoint>> = all.iter().filter(|own| !own.is_away()).collect();
         (!there.is_empty()).then(|| Arc::clone(there[random.index(there.len())]))
     }
 }
 
-impl Place {
+impl Endpoint {
     pub(crate) fn new(clients: SocketAddr, api: SocketAddr) -> Self {
         Self { clients, api, is_away: AtomicBool::new(false) }
     }

@@ -8,7 +8,7 @@ use std::thread;
 /// Passes on to an address. While it is cut nothing goes either way and nothing ends, as with lost packets: what
 /// was sent meanwhile comes late, after it was mended.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct Proxy {
     port: u16,
     gate: Arc<Gate>,
 }
@@ -19,7 +19,7 @@ struct Gate {
     mended: Condvar,
 }
 
-impl Link {
+impl Proxy {
     /// Its threads end with the connections, and with the test.
     pub(crate) fn start(address: String) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
