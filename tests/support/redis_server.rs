@@ -252,7 +252,7 @@ impl RedisSentinel {
         self
     }
 
-    /// Waits until it knows of so many replicas that work.
+    /// Waits until it knows of this many replicas that work.
     pub(crate) fn until_replicas(&self, count: usize) {
         until("the Sentinel knows the replicas", || (self.replicas() == Ok(count)).then_some(()));
     }
