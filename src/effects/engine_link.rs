@@ -18,6 +18,9 @@ pub trait EngineLink: Send + Sync {
 
     /// Asks.
     fn ask(&self, question: EngineQuestion);
+
+    /// The number of this gateway, which no other has.
+    fn node(&self) -> u64;
 }
 
 /// An engine that several services ask.

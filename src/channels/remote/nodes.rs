@@ -5,7 +5,7 @@
 //! theirs; where one does not within [`ANSWERS_MS`], the question has none, as a part would be taken for the
 //! whole.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,8 @@ pub struct Nodes {
     /// When each was heard last.
     heard: HashMap<u64, Millis>,
     said_hello: Option<Millis>,
+    /// Those whose end is to be told.
+    watched: HashSet<u64>,
     surveys: HashMap<u64, Survey>,
     next_survey: u64,
 }
@@ -48,6 +50,8 @@ pub enum NodeEvent {
     SaidBye,
     /// All nodes have answered a question of this one; `None` if one has not.
     Answered(u64, Option<Vec<String>>),
+    /// A node is gone that was to be watched.
+    Gone(u64),
 }
 
 /// What nodes say to each other.
@@ -82,6 +86,7 @@ impl Nodes {
             is_up: false,
             heard: HashMap::new(),
             said_hello: None,
+            watched: HashSet::new(),
             surveys: HashMap::new(),
             next_survey: 1,
         }
@@ -139,6 +144,27 @@ impl Nodes {
     /// Answers a question of a node.
     pub fn answer(&self, node: u64, number: u64, text: String, commands: &mut Vec<BrokerCommand>) {
         say(Audience::Node(node), &Saying::Answer { node: self.own, number, text }, commands);
+    }
+
+    /// Has [`NodeEvent::Gone`] come, once, when a node is gone of which something was heard just now.
+    pub fn watch(
+        &mut self,
+        node: u64,
+        now: Millis,
+        commands: &mut Vec<BrokerCommand>,
+        events: &mut Vec<NodeEvent>,
+    ) {
+        if node == self.own {
+            return;
+        }
+        self.watched.insert(node);
+        if !self.heard.contains_key(&node) {
+            self.hear(node, now, commands);
+        }
+        if !self.heard.contains_key(&node) {
+            // There is no room for it.
+            self.forget(node, events);
+        }
     }
 
     /// Hears what a node says; what is none of a node of this version is left alone.
@@ -215,6 +241,9 @@ impl Nodes {
     /// A node is gone: nothing waits for it any more.
     fn forget(&mut self, node: u64, events: &mut Vec<NodeEvent>) {
         self.heard.remove(&node);
+        if self.watched.remove(&node) {
+            events.push(NodeEvent::Gone(node));
+        }
         let numbers: Vec<u64> = self.surveys.keys().copied().collect();
         for number in numbers {
             if let Some(survey) = self.surveys.get_mut(&number) {
@@ -383,6 +412,32 @@ mod tests {
         network.deliver(1, commands, 1);
         assert_eq!(network.events[1].last(), Some(&NodeEvent::SaidBye));
         assert_eq!(network.events[0], [NodeEvent::Answered(number, Some(vec!["0".into()]))]);
+    }
+
+    #[test]
+    fn the_end_of_a_node_is_told_once_to_who_watches_it() {
+        let mut network = Network::new(2);
+        let watch = |network: &mut Network, node, now| {
+            let (mut commands, mut events) = (Vec::new(), Vec::new());
+            network.nodes[0].watch(node, Millis(now), &mut commands, &mut events);
+            assert_eq!(events, []);
+        };
+        // One that was never heard, oneself, and one that is there.
+        for node in [7, 0, 1] {
+            watch(&mut network, node, 0);
+        }
+        for now in (0..GONE_MS).step_by(1000) {
+            network.tick(now);
+            assert_eq!(network.events[0], []);
+        }
+        network.tick(GONE_MS);
+        assert_eq!(network.events[0], [NodeEvent::Gone(7)]);
+        for _ in 0..2 {
+            let mut commands = Vec::new();
+            network.nodes[1].say_bye(&mut commands);
+            network.deliver(1, commands, GONE_MS);
+            assert_eq!(network.events[0], [NodeEvent::Gone(7), NodeEvent::Gone(1)]);
+        }
     }
 
     #[test]

@@ -80,6 +80,8 @@ pub enum EngineAction {
         /// Which.
         info: ClientInfo,
     },
+    /// To say when this node is gone: [`PortEvent::Gone`], once.
+    Watch(u64),
 }
 
 /// What a member reads that comes.
@@ -111,4 +113,6 @@ pub enum PortEvent {
     Lost(Arc<str>),
     /// A member has come to a channel that the port hears, or gone from it.
     Member(Arc<str>, Change, ClientInfo),
+    /// A node is gone that a port watches.
+    Gone(u64),
 }

@@ -72,6 +72,8 @@ impl<C> RemoteEngine<C> {
             PortEvent::Member(channel, change, info) => {
                 Some(EngineEvent::Member(channel, change, info))
             }
+            // For those who watch nodes.
+            PortEvent::Gone(_) => None,
         };
         events.extend(event);
     }

@@ -4,7 +4,7 @@
 //! is asked of the broker and what each port hears. The follower outlives a run of the thread: after one that
 //! failed, what was under way is answered as unavailable, and the broker is reached anew.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -50,7 +50,10 @@ struct State {
     /// Told when the inbox is no longer empty.
     is_asked: Notify,
     follower: Mutex<Follower>,
+    node: u64,
     nodes: Mutex<Nodes>,
+    /// Ports that are told of nodes that are gone.
+    watchers: Mutex<HashSet<Port>>,
     /// Who has asked what all gateways are asked, by the number of that. Outlives a run, as each is owed an answer.
     surveyors: Mutex<HashMap<u64, Surveyor>>,
     /// What answers other gateways; `None` before the start.
@@ -69,6 +72,8 @@ struct Inbox {
     detached: Vec<Port>,
     /// What all gateways are to be asked, and for whom.
     surveys: Vec<(String, Surveyor)>,
+    /// Nodes whose end ports are told.
+    watched: Vec<(Port, u64)>,
     /// Heard once the others know that this gateway ends.
     farewell: Option<std::sync::mpsc::Sender<()>>,
     /// Answers to other gateways: which node, which question of it, and the answer.
@@ -97,7 +102,9 @@ impl SharedEngine {
             inbox: Mutex::default(),
             is_asked: Notify::new(),
             follower: Mutex::new(Follower::new(limits)),
+            node,
             nodes: Mutex::new(Nodes::new(node)),
+            watchers: Mutex::default(),
             surveyors: Mutex::default(),
             answerer: Mutex::default(),
             is_up: AtomicBool::new(false),
@@ -175,12 +182,21 @@ impl EngineLink for SharedEngine {
             drop(inbox);
             return self.state.is_asked.notify_one();
         }
+        if let EngineAction::Watch(node) = question.action {
+            inbox.watched.push((question.port, node));
+            drop(inbox);
+            return self.state.is_asked.notify_one();
+        }
         let was_empty = inbox.questions.is_empty();
         inbox.questions.push(question);
         drop(inbox);
         if was_empty {
             self.state.is_asked.notify_one();
         }
+    }
+
+    fn node(&self) -> u64 {
+        self.state.node
     }
 }
 
@@ -287,6 +303,10 @@ impl State {
         self.surveyors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn watchers(&self) -> MutexGuard<'_, HashSet<Port>> {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn now(&self) -> Millis {
         Millis(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
@@ -295,6 +315,7 @@ impl State {
         let mut inbox = self.inbox();
         let surveys = std::mem::take(&mut inbox.surveys);
         let answers = std::mem::take(&mut inbox.answers);
+        let watched = std::mem::take(&mut inbox.watched);
         let farewell = inbox.farewell.take();
         std::mem::swap(&mut inbox.questions, &mut turn.questions);
         let detached = std::mem::take(&mut inbox.detached);
@@ -305,12 +326,17 @@ impl State {
         }
         for port in detached {
             follower.detach(port, &mut turn.output);
+            self.watchers().remove(&port);
         }
         if turn.questions.capacity() > QUESTIONS_KEPT {
             turn.questions = Vec::new();
         }
         drop(follower);
         let mut nodes = self.nodes();
+        for (port, node) in watched {
+            self.watchers().insert(port);
+            nodes.watch(node, now, &mut turn.output.commands, &mut turn.node_events);
+        }
         for (text, surveyor) in surveys {
             match nodes.ask(text, now, &mut turn.output.commands) {
                 Some(number) => drop(self.surveyors().insert(number, surveyor)),
@@ -350,6 +376,10 @@ impl State {
                     if let Some(farewell) = turn.farewell.take() {
                         let _ = farewell.send(());
                     }
+                }
+                NodeEvent::Gone(node) => {
+                    let gone = |port: &Port| (*port, PortEvent::Gone(node));
+                    turn.output.events.extend(self.watchers().iter().map(gone));
                 }
                 NodeEvent::Answered(number, answers) => {
                     let surveyor = self.surveyors().remove(&number);

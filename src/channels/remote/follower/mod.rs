@@ -187,7 +187,7 @@ impl Follower {
     pub fn ask(&mut self, question: EngineQuestion, now: Millis, output: &mut FollowerOutput) {
         let EngineQuestion { port, number, ref action } = question;
         let is_publication = matches!(action, EngineAction::Publish { .. });
-        if matches!(action, EngineAction::Leave(_) | EngineAction::Member { .. }) {
+        if !has_answer(action) {
             return self.pass(question, now, output);
         }
         if self.pending.get(&port).copied().unwrap_or(0) >= self.limits.pending_max {
@@ -270,6 +270,8 @@ impl Follower {
                 output.commands.push(BrokerCommand::Note(channel, write_member(change, &info)));
             }
             EngineAction::Member { .. } => {}
+            // For who counts nodes.
+            EngineAction::Watch(_) => {}
             // All nodes are asked that, and the broker is not.
             EngineAction::Presence { .. } => {
                 let refused = Err(EngineError::Unavailable);
@@ -394,7 +396,18 @@ fn refusal(action: &EngineAction, number: u64) -> Option<PortEvent> {
         EngineAction::Page { .. } => Some(PortEvent::Page(number, Err(refused))),
         EngineAction::Remove { .. } => Some(PortEvent::Removed(number, Err(refused))),
         EngineAction::Presence { .. } => Some(PortEvent::Present(number, Err(refused))),
-        EngineAction::Leave(_) | EngineAction::Member { .. } => None,
+        EngineAction::Leave(_) | EngineAction::Member { .. } | EngineAction::Watch(_) => None,
+    }
+}
+
+fn has_answer(action: &EngineAction) -> bool {
+    match action {
+        EngineAction::Leave(_) | EngineAction::Member { .. } | EngineAction::Watch(_) => false,
+        EngineAction::Join { .. }
+        | EngineAction::Page { .. }
+        | EngineAction::Presence { .. }
+        | EngineAction::Publish { .. }
+        | EngineAction::Remove { .. } => true,
     }
 }
 

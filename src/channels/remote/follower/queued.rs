@@ -75,7 +75,8 @@ fn held_bytes(question: &EngineQuestion) -> usize {
         | EngineAction::Page { .. }
         | EngineAction::Remove { .. }
         | EngineAction::Member { .. }
-        | EngineAction::Presence { .. } => 0,
+        | EngineAction::Presence { .. }
+        | EngineAction::Watch(_) => 0,
     };
     size_of::<(Millis, EngineQuestion)>() + own
 }

@@ -343,7 +343,7 @@ impl PortModel {
                     self.members.insert(channel, left);
                 }
             }
-            PortEvent::Member(..) | PortEvent::Present(..) => {}
+            PortEvent::Gone(_) | PortEvent::Member(..) | PortEvent::Present(..) => {}
         }
     }
 
