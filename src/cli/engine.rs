@@ -185,8 +185,9 @@ fn redis_settings(options: &EngineOptions, node: u64) -> Result<RedisEngineSetti
 #[cfg(feature = "nats")]
 fn nats_settings(settings: &ResolvedConfig, node: u64) -> Result<NatsEngineSettings, Failure> {
     use crate::channels::remote::Retention;
-    use crate::config::NatsStorage as Storage;
+    use crate::config::{NatsStorage as Storage, ResolvedRoute, RouteService};
     use crate::server::channel_namespaces;
+    use crate::services::{Order, topics_namespace};
 
     let options = &settings.engine;
     let urls = options
@@ -200,8 +201,21 @@ fn nats_settings(settings: &ResolvedConfig, node: u64) -> Result<NatsEngineSetti
         (None, None, Some(token)) => NatsLogin::Token(token),
         (None, _, None) => NatsLogin::None,
     };
-    let namespaces = channel_namespaces(settings);
-    let namespaces = namespaces.iter();
+    let channels = channel_namespaces(settings);
+    let has_order = |route: &ResolvedRoute| match &route.service {
+        RouteService::Broadcast { order, .. } | RouteService::Room { order, .. } => {
+            *order == Order::Topic
+        }
+        RouteService::Channels { .. }
+        | RouteService::Chat { .. }
+        | RouteService::Echo { .. }
+        | RouteService::Events { .. }
+        | RouteService::Hall
+        | RouteService::Page
+        | RouteService::Relay { .. } => false,
+    };
+    let topics = settings.routes.iter().any(has_order).then(topics_namespace);
+    let namespaces = channels.iter().map(|own| &**own).chain(&topics);
     let namespaces = namespaces.filter_map(|own| Some((own.name.clone(), Retention::of(own)?)));
     Ok(NatsEngineSettings {
         login,

@@ -91,7 +91,7 @@ pub fn built_in_routes(
         | RouteService::Echo { .. }
         | RouteService::Hall
         | RouteService::Page
-        | RouteService::Room { .. } => built_in_route(route, &all),
+        | RouteService::Room { .. } => built_in_route(route, &all, for_channels.1),
     };
     let observed = |own: &ResolvedRoute| {
         let mut route = route(own);
@@ -158,12 +158,22 @@ fn identities_of(route: &ResolvedRoute, all: &IdentityChecks) -> Identities {
     Identities::new(checks, websocket.is_some_and(|own| own.identity_optional))
 }
 
-fn built_in_route(route: &ResolvedRoute, all: &IdentityChecks) -> Route {
+fn built_in_route(
+    route: &ResolvedRoute,
+    all: &IdentityChecks,
+    engine: Option<&SharedEngineLink>,
+) -> Route {
     let options = |websocket| options(websocket, identities_of(route, all));
     let handler = match &route.service {
         RouteService::Broadcast { websocket, order } => {
-            let order = *order;
-            Handler::Socket(Arc::new(move |_| Box::new(Broadcast::new(order))), options(websocket))
+            let (order, id, engine) = (*order, route.id.clone(), engine.cloned());
+            let make = move |site| -> Box<dyn Service> {
+                Box::new(match &engine {
+                    Some(link) => Broadcast::shared(order, &id, link, site),
+                    None => Broadcast::new(order),
+                })
+            };
+            Handler::Socket(Arc::new(make), options(websocket))
         }
         RouteService::Echo { websocket } => {
             Handler::Socket(Arc::new(|_| Box::new(Echo)), options(websocket))
@@ -177,8 +187,13 @@ fn built_in_route(route: &ResolvedRoute, all: &IdentityChecks) -> Route {
         | RouteService::Relay { .. } => Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat()))),
         RouteService::Room { websocket, order, room } => {
             let settings = Arc::new(room_settings(route, *order, room));
+            let (id, engine) = (route.id.clone(), engine.cloned());
             let make = move |site: LoopSite| -> Box<dyn Service> {
-                Box::new(Room::new(Arc::clone(&settings), site))
+                let settings = Arc::clone(&settings);
+                Box::new(match &engine {
+                    Some(link) => Room::shared(settings, site, &id, link),
+                    None => Room::new(settings, site),
+                })
             };
             Handler::Socket(Arc::new(make), options(websocket))
         }

@@ -20,6 +20,7 @@ pub mod room;
 mod route_history;
 mod route_id;
 mod router;
+mod shared_topics;
 
 pub use broadcast::Broadcast;
 pub use connect_request::ConnectRequest;
@@ -32,6 +33,7 @@ pub use route_history::RouteHistory;
 pub use route_id::{RouteId, RouteNumbers, TooManyRoutes};
 pub(crate) use router::{Found, SocketRoute};
 pub use router::{Handler, Route, Router};
+pub use shared_topics::topics_namespace;
 
 pub use crate::effects::{
     Accept, BackendRequest, Behind, CONTROL_FRAMES, ChannelProxy, Checked, ClientHeaders,

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::chat_client::ChatClient;
 use crate::clients::curl;
 use crate::gateway::Gateway;
 use crate::member::Member;
@@ -38,6 +39,21 @@ fn gateway(engine: &str) -> Gateway {
         name = "names"
         kind = "query"
         parameter = "user"
+        [[route]]
+        path = "/all"
+        service = "broadcast"
+        [[route]]
+        path = "/quick"
+        service = "broadcast"
+        order = "sender"
+        [[route]]
+        path = "/room"
+        service = "room"
+        logins = "one"
+        [[route]]
+        path = "/quick_room"
+        service = "room"
+        order = "sender"
         [engine]
         {engine}
         [[channels.namespace]]
@@ -238,6 +254,180 @@ fn an_outage_is_told_and_leaves_no_hole(
     own.counter("engine_outages")
 }
 
+/// A gateway that hears the others in its topics as well.
+fn hearing_gateway(engine: &str) -> Gateway {
+    let own = gateway(engine);
+    for path in ["/all", "/quick"] {
+        own.logged(&format!("route broadcast {path}: the other gateways are heard"));
+    }
+    own
+}
+
+/// What is sent to all reaches the clients of both gateways once, and where there is one order in that.
+fn what_is_broadcast_reaches_all_gateways(engine: &str) {
+    let gateways = [hearing_gateway(engine), hearing_gateway(engine)];
+    let join = |path: &str| gateways.each_ref().map(|own| ChatClient::join(own.address(), path));
+    let mut all = join("/all");
+    all[0].send_binary(b"\x00\xFF");
+    for client in &mut all {
+        assert_eq!(client.message().into_data()[..], b"\x00\xFF"[..]);
+    }
+    for number in 0..50 {
+        for client in &mut all {
+            client.send_text(&number.to_string());
+        }
+    }
+    let heard = all.each_mut().map(|own| (0..100).map(|_| own.receive_text()).collect::<Vec<_>>());
+    assert_eq!(heard[0], heard[1], "one order");
+    let mut numbers: Vec<u32> = heard[0].iter().map(|own| own.parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..50).flat_map(|own| [own, own]).collect::<Vec<_>>());
+    let mut quick = join("/quick");
+    for number in 0..50 {
+        quick[0].send_text(&number.to_string());
+    }
+    for client in &mut quick {
+        for number in 0..50 {
+            assert_eq!(client.receive_text(), number.to_string());
+        }
+    }
+}
+
+/// The members of a room, as it tells a client with events. Ends when there are `count`.
+fn wait_for_count(client: &mut ChatClient, count: u64) {
+    until("the room has so many members", || {
+        let event = client.receive_event();
+        (event["count"] == count).then_some(())
+    });
+}
+
+/// The next event of this type.
+fn next_of(client: &mut ChatClient, wanted: &str) -> Value {
+    until("an event of a type", || {
+        let event = client.receive_event();
+        (event["type"] == wanted).then_some(event)
+    })
+}
+
+/// Members at two gateways are in one room: they see each other come and go, and hear the same in one order.
+fn a_room_is_on_all_gateways(engine: &str) {
+    let [first, mut second] = [gateway(engine), gateway(engine)];
+    let mut ann = ChatClient::join_with_events(first.address(), "/room?user=ann");
+    wait_for_count(&mut ann, 1);
+    let mut bob = ChatClient::join_with_events(second.address(), "/room?user=bob");
+    assert_eq!(next_of(&mut ann, "joined"), json!({ "type": "joined", "name": "bob", "count": 2 }));
+    wait_for_count(&mut bob, 2);
+    for number in 0..50 {
+        ann.send_event(&number.to_string());
+        bob.send_event(&number.to_string());
+    }
+    let heard = [&mut ann, &mut bob]
+        .map(|client| (0..100).map(|_| next_of(client, "message").to_string()).collect::<Vec<_>>());
+    assert_eq!(heard[0], heard[1], "one order");
+    for name in ["ann", "bob"] {
+        let own = heard[0].iter().filter(|event| event.contains(&format!("\"{name}\"")));
+        let texts: Vec<Value> = own.map(|event| serde_json::from_str(event).unwrap()).collect();
+        assert!(texts.iter().map(|own| own["text"].as_str().unwrap()).eq(
+            (0..50).map(|number| number.to_string()).collect::<Vec<_>>().iter().map(String::as_str)
+        ));
+    }
+    bob.leave();
+    assert_eq!(next_of(&mut ann, "left"), json!({ "type": "left", "name": "bob", "count": 1 }));
+    // Those who are at a gateway that is killed leave with it.
+    let bob = ChatClient::join_with_events(second.address(), "/room?user=bob");
+    assert_eq!(next_of(&mut ann, "joined")["count"], 2);
+    second.signal(Signal::KILL);
+    second.exit_status();
+    assert_eq!(next_of(&mut ann, "left"), json!({ "type": "left", "name": "bob", "count": 1 }));
+    drop(bob);
+}
+
+/// Where each sender has its own order, its messages are at once with those at its gateway.
+fn a_room_with_the_order_of_senders_is_on_all_gateways(engine: &str) {
+    let [first, second] = [gateway(engine), gateway(engine)];
+    let mut ann = ChatClient::join_with_events(first.address(), "/quick_room?user=ann");
+    wait_for_count(&mut ann, 1);
+    let mut bob = ChatClient::join_with_events(second.address(), "/quick_room?user=bob");
+    wait_for_count(&mut ann, 2);
+    wait_for_count(&mut bob, 2);
+    for number in 0..50 {
+        ann.send_event(&number.to_string());
+    }
+    for client in [&mut ann, &mut bob] {
+        for number in 0..50 {
+            assert_eq!(next_of(client, "message")["text"], number.to_string());
+        }
+    }
+}
+
+/// A name has one login on all gateways: the last.
+fn a_login_replaces_that_at_another_gateway(engine: &str) {
+    let gateways = [gateway(engine), gateway(engine)];
+    let join = |at: usize| ChatClient::join_with_events(gateways[at].address(), "/room?user=bob");
+    let mut watcher = ChatClient::join_with_events(gateways[0].address(), "/room?user=ann");
+    let mut bob = join(0);
+    wait_for_count(&mut watcher, 2);
+    for at in [1, 0, 1, 1, 0] {
+        let next = join(at);
+        until("the one before is closed", || {
+            let message = bob.message();
+            let tungstenite::Message::Close(frame) = message else { return None };
+            assert_eq!(u16::from(frame.unwrap().code), 4001);
+            Some(())
+        });
+        bob = next;
+    }
+    bob.send_event("hi");
+    assert_eq!(next_of(&mut watcher, "message")["from"], "bob");
+    assert_eq!(next_of(&mut bob, "message")["from"], "bob");
+}
+
+/// While the engine is away each gateway has its own members, and tells those who send. Of two logins in that
+/// time the later one stays.
+fn a_room_outlasts_an_outage(engine: &str, away: impl FnOnce(), back: impl FnOnce()) {
+    let gateways = [hearing_gateway(engine), hearing_gateway(engine)];
+    let join = |at: usize, user: &str| {
+        let path = format!("/room?user={user}");
+        ChatClient::join_with_events(gateways[at].address(), &path)
+    };
+    let mut ann = join(0, "ann");
+    wait_for_count(&mut ann, 1);
+    let mut cid = join(1, "cid");
+    wait_for_count(&mut ann, 2);
+    wait_for_count(&mut cid, 2);
+    let mut sender = ChatClient::join(gateways[0].address(), "/all");
+    away();
+    for own in &gateways {
+        own.logged("the engine is away");
+    }
+    sender.send_text("lost");
+    assert_eq!(sender.close_frame().0, 1013);
+    ann.send_event("lost");
+    next_of(&mut ann, "error");
+    // The others are gone for each, as nothing is heard of them.
+    assert_eq!(next_of(&mut ann, "left")["name"], "cid");
+    assert_eq!(next_of(&mut cid, "left")["name"], "ann");
+    let mut older = join(0, "bob");
+    assert_eq!(next_of(&mut ann, "joined")["name"], "bob");
+    let mut newer = join(1, "bob");
+    assert_eq!(next_of(&mut cid, "joined")["name"], "bob");
+    back();
+    until("the older login is closed", || {
+        let tungstenite::Message::Close(frame) = older.message() else { return None };
+        assert_eq!(u16::from(frame.unwrap().code), 4001);
+        Some(())
+    });
+    wait_for_count(&mut ann, 3);
+    wait_for_count(&mut cid, 3);
+    newer.send_event("hi");
+    for client in [&mut ann, &mut cid, &mut newer] {
+        until("the message comes", || {
+            let event = client.receive_event();
+            (event["text"] == "hi").then_some(())
+        });
+    }
+}
+
 #[cfg(feature = "redis")]
 mod redis {
     use super::*;
@@ -298,6 +488,37 @@ mod redis {
     }
 
     #[test]
+    fn what_is_broadcast_reaches_all_gateways() {
+        let Some(server) = RedisServer::start() else { return };
+        super::what_is_broadcast_reaches_all_gateways(&redis_engine(&server));
+    }
+
+    #[test]
+    fn a_room_is_on_all_gateways() {
+        let Some(server) = RedisServer::start() else { return };
+        super::a_room_is_on_all_gateways(&redis_engine(&server));
+    }
+
+    #[test]
+    fn a_room_with_the_order_of_senders_is_on_all_gateways() {
+        let Some(server) = RedisServer::start() else { return };
+        super::a_room_with_the_order_of_senders_is_on_all_gateways(&redis_engine(&server));
+    }
+
+    #[test]
+    fn a_login_replaces_that_at_another_gateway() {
+        let Some(server) = RedisServer::start() else { return };
+        super::a_login_replaces_that_at_another_gateway(&redis_engine(&server));
+    }
+
+    #[test]
+    fn a_room_outlasts_an_outage() {
+        let Some(server) = RedisServer::start() else { return };
+        let engine = redis_engine(&server);
+        super::a_room_outlasts_an_outage(&engine, || server.pause(), || server.resume());
+    }
+
+    #[test]
     fn a_server_that_stands_still_is_an_outage() {
         let Some(redis) = RedisServer::start() else { return };
         let engine = redis_engine(&redis) + UNTIL_IT_IS_AWAY;
@@ -342,6 +563,37 @@ mod nats {
         let away = || nats.borrow_mut().kill();
         let back = || nats.borrow_mut().start_again();
         assert_eq!(an_outage_is_told_and_leaves_no_hole(&engine, away, back), 1);
+    }
+
+    #[test]
+    fn what_is_broadcast_reaches_all_gateways() {
+        let Some(server) = NatsServer::start() else { return };
+        super::what_is_broadcast_reaches_all_gateways(&nats_engine(&server));
+    }
+
+    #[test]
+    fn a_room_is_on_all_gateways() {
+        let Some(server) = NatsServer::start() else { return };
+        super::a_room_is_on_all_gateways(&nats_engine(&server));
+    }
+
+    #[test]
+    fn a_room_with_the_order_of_senders_is_on_all_gateways() {
+        let Some(server) = NatsServer::start() else { return };
+        super::a_room_with_the_order_of_senders_is_on_all_gateways(&nats_engine(&server));
+    }
+
+    #[test]
+    fn a_login_replaces_that_at_another_gateway() {
+        let Some(server) = NatsServer::start() else { return };
+        super::a_login_replaces_that_at_another_gateway(&nats_engine(&server));
+    }
+
+    #[test]
+    fn a_room_outlasts_an_outage() {
+        let Some(server) = NatsServer::start() else { return };
+        let engine = nats_engine(&server);
+        super::a_room_outlasts_an_outage(&engine, || server.pause(), || server.resume());
     }
 
     #[test]

@@ -47,18 +47,36 @@ pub(super) fn announce(
     publish_parts(parts, None, effects);
 }
 
-/// Publishes a message to the members of a room, encoded once for each of `formats`. The
+/// Tells a member that other gateways did not get its message, or may not have.
+pub(super) fn tell_unsent(
+    settings: &RoomSettings,
+    (peer, format): (Peer, ClientFormat),
+    effects: &mut Effects<'_>,
+) {
+    let text = match settings.order {
+        Order::Topic => "not delivered: the gateways do not reach each other now",
+        Order::Sender => "delivered here only: the gateways do not reach each other now",
+    };
+    let frame = match format {
+        ClientFormat::Lines => line_frame(settings, text),
+        ClientFormat::Events | ClientFormat::Messages => ServerEvent::Error { text }.to_frame(),
+    };
+    effects.send(peer, frame);
+}
+
+/// Publishes a message to the members of a room, encoded once for each of `formats`; of a member of this gateway it
+/// is told which. The
 /// publication goes out in sender order: the one loop that calls this for a room decides the order
 /// of its messages for all members.
 pub(super) fn publish(
     settings: &RoomSettings,
     room: &RoomRef,
     formats: impl Iterator<Item = ClientFormat>,
-    (sender, name): (Peer, &str),
+    (sender, name): (Option<Peer>, &str),
     text: &str,
     effects: &mut Effects<'_>,
 ) {
-    let except = (!settings.hears_itself).then_some(sender);
+    let except = sender.filter(|_| !settings.hears_itself);
     let parts = formats.map(|format| {
         let frame = match format {
             ClientFormat::Lines => line_frame(settings, &settings.line.line(name, text)),

@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::across::{Across, AcrossEvent, Login};
 use super::broadcast_line;
 use super::event::ServerEvent;
 use super::room_ref::{ClientFormat, ENTRIES_KEPT, RoomRef};
 use super::roster::{PresenceChange, Roster};
 use super::settings::{Logins, RoomSettings};
-use crate::services::{Effects, Order, Peer};
+use super::shared_room::RoomChange;
+use crate::services::{Effects, EngineDelivery, Order, Peer, ServiceSender};
 use crate::shrink::Shrink as _;
 use crate::ws::CloseCode;
 
@@ -75,6 +77,8 @@ pub(super) struct Announcement {
 pub(super) struct Home {
     settings: Arc<RoomSettings>,
     rooms: HashMap<Arc<str>, HomeRoom>,
+    /// The other gateways, where several are one.
+    across: Option<Box<Across>>,
 }
 
 #[derive(Debug)]
@@ -96,8 +100,63 @@ struct RoomMember {
 }
 
 impl Home {
-    pub(super) fn new(settings: Arc<RoomSettings>) -> Self {
-        Self { settings, rooms: HashMap::new() }
+    pub(super) fn new(settings: Arc<RoomSettings>, across: Option<Box<Across>>) -> Self {
+        Self { settings, rooms: HashMap::new(), across }
+    }
+
+    /// Whether rooms are on other gateways as well.
+    pub(super) fn is_shared(&self) -> bool {
+        self.across.is_some()
+    }
+
+    /// Answers of other threads can be taken here from now on.
+    pub(super) fn on_start(&mut self, sender: &ServiceSender) {
+        if let Some(across) = &mut self.across {
+            across.on_start(sender);
+        }
+    }
+
+    /// Whether the next tick has nothing to do.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.across.as_ref().is_none_or(|own| own.is_at_rest())
+    }
+
+    /// Some time has passed.
+    pub(super) fn on_tick(&mut self, effects: &mut Effects<'_>) {
+        if let Some(across) = &mut self.across {
+            across.on_tick();
+        }
+        self.take_events(effects);
+    }
+
+    /// Takes what the engine says that the gateways share.
+    pub(super) fn on_delivery(&mut self, delivery: EngineDelivery, effects: &mut Effects<'_>) {
+        if let Some(across) = &mut self.across {
+            across.on_delivery(delivery);
+        }
+        self.take_events(effects);
+    }
+
+    fn take_events(&mut self, effects: &mut Effects<'_>) {
+        let is_one = self.settings.logins == Logins::One;
+        while let Some(events) = self.across.as_mut().and_then(|own| own.next_events(is_one)) {
+            for (name, event) in events {
+                self.take_event(&name, event, effects);
+            }
+        }
+    }
+
+    fn take_event(&mut self, name: &str, event: AcrossEvent, effects: &mut Effects<'_>) {
+        if let Some(room) = self.rooms.get_mut(name) {
+            room.take(&self.settings, event, effects);
+            if room.members.is_empty() {
+                self.rooms.remove(name);
+                self.rooms.shrink_if_sparse(ENTRIES_KEPT);
+                if let Some(across) = &mut self.across {
+                    across.forget(name);
+                }
+            }
+        }
     }
 
     /// The settings of the route from now on. Members keep what they have.
@@ -106,8 +165,12 @@ impl Home {
     }
 
     /// Publishes what an operator says to a room. Without members there is none.
-    pub(super) fn on_announcement(&self, message: &Announcement, effects: &mut Effects<'_>) {
+    pub(super) fn on_announcement(&mut self, message: &Announcement, effects: &mut Effects<'_>) {
         let Announcement { room, text } = message;
+        if let Some(across) = &mut self.across {
+            across.notice(&room.name, text.clone());
+            return self.take_events(effects);
+        }
         if let Some(own) = self.rooms.get(&room.name) {
             broadcast_line::announce(&self.settings, &own.room, own.formats(), text, effects);
         }
@@ -121,25 +184,111 @@ impl Home {
             let entry = self.rooms.entry(Arc::clone(&room_ref.name));
             entry.or_insert_with(|| HomeRoom::new(Arc::clone(&room_ref)));
         }
-        let Some(room) = self.rooms.get_mut(&room_ref.name) else { return };
         match action {
             RoomAction::Claim { name, format } => {
-                room.enter(&self.settings, peer, Some(&name), format, effects);
-                effects.answer(peer.loop_index, Box::new(ClaimReply::Granted(peer)));
+                self.enter(&room_ref.name, peer, (Some(&name), format), None, effects);
             }
             RoomAction::Enter { name, format, subscribed_by } => {
-                room.enter(&self.settings, peer, name.as_ref(), format, effects);
-                room.open(peer, subscribed_by, effects);
+                let login = (name.as_ref(), format);
+                self.enter(&room_ref.name, peer, login, Some(subscribed_by), effects);
             }
-            RoomAction::Open { subscribed_by } => room.open(peer, subscribed_by, effects),
-            RoomAction::SetName(name) => room.set_name(&self.settings, peer, &name, effects),
-            RoomAction::Say(text) => room.say(&self.settings, peer, &text, effects),
-            RoomAction::Leave => {
-                room.leave(peer, effects);
-                if room.members.is_empty() {
-                    self.rooms.remove(&room_ref.name);
-                    self.rooms.shrink_if_sparse(ENTRIES_KEPT);
+            RoomAction::Open { subscribed_by } => {
+                if let Some(room) = self.rooms.get(&room_ref.name) {
+                    room.open(peer, subscribed_by, effects);
                 }
+            }
+            RoomAction::SetName(name) => self.set_name(&room_ref.name, peer, &name, effects),
+            RoomAction::Say(text) => self.say(&room_ref.name, peer, text, effects),
+            RoomAction::Leave => self.leave(&room_ref.name, peer, effects),
+        }
+        self.take_events(effects);
+    }
+
+    /// A connection enters. If it has claimed its name it opens later, once that is granted.
+    fn enter(
+        &mut self,
+        room_name: &Arc<str>,
+        peer: Peer,
+        (name, format): (Option<&Arc<str>>, ClientFormat),
+        opens: Option<SubscribedBy>,
+        effects: &mut Effects<'_>,
+    ) {
+        let Some(room) = self.rooms.get_mut(room_name) else { return };
+        let settings = &self.settings;
+        let (mut elsewhere, mut later) = (0, Vec::new());
+        match &mut self.across {
+            Some(across) => {
+                let (is_one, now) = (settings.logins == Logins::One, effects.wall_now().0);
+                let login = Login { peer, name, is_one, is_claim: opens.is_none(), now };
+                let mut events = Vec::new();
+                elsewhere = across.enter(room_name, login, &mut events);
+                // The claim of this connection is answered behind its entry.
+                later = events.extract_if(.., |own| own.grants(peer)).collect();
+                for event in events {
+                    room.take(settings, event, effects);
+                }
+            }
+            None if opens.is_none() => later.push(AcrossEvent::Change(RoomChange::Granted(peer))),
+            None => {}
+        }
+        room.enter(settings, peer, (name, elsewhere), format, effects);
+        for event in later {
+            room.take(settings, event, effects);
+        }
+        if let Some(subscribed_by) = opens {
+            room.open(peer, subscribed_by, effects);
+        }
+    }
+
+    fn set_name(
+        &mut self,
+        room_name: &Arc<str>,
+        peer: Peer,
+        name: &Arc<str>,
+        effects: &mut Effects<'_>,
+    ) {
+        let Some(room) = self.rooms.get_mut(room_name) else { return };
+        if !room.members.contains_key(&peer) {
+            return;
+        }
+        let mut elsewhere = 0;
+        if let Some(across) = &mut self.across {
+            let (is_one, now) = (self.settings.logins == Logins::One, effects.wall_now().0);
+            let login = Login { peer, name: Some(name), is_one, is_claim: false, now };
+            let mut events = Vec::new();
+            elsewhere = across.enter(room_name, login, &mut events);
+            for event in events {
+                room.take(&self.settings, event, effects);
+            }
+        }
+        room.set_name(&self.settings, peer, (name, elsewhere), effects);
+    }
+
+    fn say(&mut self, room_name: &str, peer: Peer, text: Box<str>, effects: &mut Effects<'_>) {
+        let Some(room) = self.rooms.get_mut(room_name) else { return };
+        let Some(across) = &mut self.across else {
+            return room.say(&self.settings, peer, &text, effects);
+        };
+        let Some(RoomMember { name: Some(name), .. }) = room.members.get(&peer) else { return };
+        let mut events = Vec::new();
+        across.say(room_name, (peer, name), text, &mut events);
+        for event in events {
+            room.take(&self.settings, event, effects);
+        }
+    }
+
+    fn leave(&mut self, room_name: &Arc<str>, peer: Peer, effects: &mut Effects<'_>) {
+        let Some(room) = self.rooms.get_mut(room_name) else { return };
+        room.leave(peer, effects);
+        let is_empty = room.members.is_empty();
+        if is_empty {
+            self.rooms.remove(room_name);
+            self.rooms.shrink_if_sparse(ENTRIES_KEPT);
+        }
+        if let Some(across) = &mut self.across {
+            across.leave(room_name, peer);
+            if is_empty {
+                across.forget(room_name);
             }
         }
     }
@@ -163,7 +312,7 @@ impl HomeRoom {
         &mut self,
         settings: &RoomSettings,
         peer: Peer,
-        name: Option<&Arc<str>>,
+        (name, elsewhere): (Option<&Arc<str>>, usize),
         format: ClientFormat,
         effects: &mut Effects<'_>,
     ) {
@@ -172,12 +321,12 @@ impl HomeRoom {
         self.message_members += usize::from(format == ClientFormat::Messages);
         self.roster.add();
         match name {
-            None => self.announce(PresenceChange::Count, peer, effects),
-            Some(name) => match self.take_name(settings, peer, name, effects) {
-                0 => self.announce(PresenceChange::Joined(name), peer, effects),
+            None => self.announce(PresenceChange::Count, Some(peer), effects),
+            Some(name) => match elsewhere + self.take_name(settings, peer, name, effects) {
+                0 => self.announce(PresenceChange::Joined(name), Some(peer), effects),
                 // A login that replaces another changes neither the names nor the count.
                 1 => {}
-                _ => self.announce(PresenceChange::Count, peer, effects),
+                _ => self.announce(PresenceChange::Count, Some(peer), effects),
             },
         }
     }
@@ -198,18 +347,15 @@ impl HomeRoom {
         &mut self,
         settings: &RoomSettings,
         peer: Peer,
-        name: &Arc<str>,
+        (name, elsewhere): (&Arc<str>, usize),
         effects: &mut Effects<'_>,
     ) {
-        if !self.members.contains_key(&peer) {
-            return;
-        }
-        let change = match self.take_name(settings, peer, name, effects) {
+        let change = match elsewhere + self.take_name(settings, peer, name, effects) {
             // The name stays; the count falls by one, because `peer` was counted without a name.
             0 => PresenceChange::Joined(name),
             _ => PresenceChange::Count,
         };
-        self.announce(change, peer, effects);
+        self.announce(change, Some(peer), effects);
         self.send_snapshot(peer, effects);
     }
 
@@ -219,13 +365,74 @@ impl HomeRoom {
             connection:% = peer; "room {}: {name} said {} bytes", self.room.name, text.len()
         );
         let formats = self.formats();
-        broadcast_line::publish(settings, &self.room, formats, (peer, name), text, effects);
+        broadcast_line::publish(settings, &self.room, formats, (Some(peer), name), text, effects);
     }
 
     fn leave(&mut self, peer: Peer, effects: &mut Effects<'_>) {
         let Some(member) = self.remove(peer) else { return };
         let change = member.name.as_deref().map_or(PresenceChange::Count, PresenceChange::Left);
-        self.announce(change, peer, effects);
+        self.announce(change, Some(peer), effects);
+    }
+
+    /// Does what comes of other gateways.
+    fn take(&mut self, settings: &RoomSettings, event: AcrossEvent, effects: &mut Effects<'_>) {
+        let change = match event {
+            AcrossEvent::Change(change) => change,
+            AcrossEvent::Unsent(peer) => {
+                if let Some(member) = self.members.get(&peer) {
+                    broadcast_line::tell_unsent(settings, (peer, member.format), effects);
+                }
+                return;
+            }
+        };
+        match change {
+            RoomChange::Entered { name, is_told } => {
+                self.roster.add();
+                if let Some(name) = &name {
+                    self.roster.take_name_elsewhere(name);
+                }
+                if is_told {
+                    let joined =
+                        name.as_deref().map_or(PresenceChange::Count, PresenceChange::Joined);
+                    self.announce(joined, None, effects);
+                }
+            }
+            RoomChange::Named { name, is_told } => {
+                self.roster.take_name_elsewhere(&name);
+                let named = PresenceChange::Joined(&name);
+                self.announce(if is_told { named } else { PresenceChange::Count }, None, effects);
+            }
+            RoomChange::Left { name, is_told } => {
+                if let Some(name) = &name {
+                    self.roster.release_name(name);
+                }
+                self.roster.subtract();
+                if is_told {
+                    let left = name.as_deref().map_or(PresenceChange::Count, PresenceChange::Left);
+                    self.announce(left, None, effects);
+                }
+            }
+            RoomChange::Replaced(peer) => self.replace(peer, effects),
+            RoomChange::Granted(peer) if self.members.contains_key(&peer) => {
+                effects.answer(peer.loop_index, Box::new(ClaimReply::Granted(peer)));
+            }
+            RoomChange::Said { by, name, text } => {
+                if by.is_none() || settings.order == Order::Topic {
+                    let (formats, room) = (self.formats(), &self.room);
+                    broadcast_line::publish(settings, room, formats, (by, &name), &text, effects);
+                }
+            }
+            RoomChange::Noticed { is_own, text } => {
+                if !is_own || settings.order == Order::Topic {
+                    let formats = self.formats();
+                    broadcast_line::announce(settings, &self.room, formats, &text, effects);
+                }
+            }
+            RoomChange::Granted(_)
+            | RoomChange::Asked
+            | RoomChange::Doubted
+            | RoomChange::Watch(_) => {}
+        }
     }
 
     /// Gives a name to a member. With [`Logins::One`] the connection that held the name before is
@@ -245,13 +452,7 @@ impl HomeRoom {
             log::debug!(
                 connection:% = holder; "room {}: {name} replaced by {peer}", self.room.name
             );
-            self.remove(holder);
-            // The home closes it, not its own loop: what the home publishes later travels behind
-            // the close, so the replaced connection receives none of it.
-            effects.close(holder, CloseCode::REPLACED, REPLACED);
-            // The close does nothing while the holder's claim is granted but its connection is not
-            // open yet. This message makes its loop close it when it opens.
-            effects.answer(holder.loop_index, Box::new(ClaimReply::Replaced(holder)));
+            self.replace(holder, effects);
             replaced += 1;
         }
         self.roster.take_name(name, peer);
@@ -259,6 +460,17 @@ impl HomeRoom {
             member.name = Some(Arc::clone(name));
         }
         replaced
+    }
+
+    /// Removes a member from the room whose name a later login has taken, and closes it.
+    fn replace(&mut self, holder: Peer, effects: &mut Effects<'_>) {
+        self.remove(holder);
+        // The home closes it, not its own loop: what the home publishes later travels behind
+        // the close, so the replaced connection receives none of it.
+        effects.close(holder, CloseCode::REPLACED, REPLACED);
+        // The close does nothing while the holder's claim is granted but its connection is not
+        // open yet. This message makes its loop close it when it opens.
+        effects.answer(holder.loop_index, Box::new(ClaimReply::Replaced(holder)));
     }
 
     /// A member that holds this name.
@@ -285,13 +497,21 @@ impl HomeRoom {
         Some(member)
     }
 
-    /// Publishes what `peer` did to the other members with events.
-    fn announce(&mut self, change: PresenceChange<'_>, peer: Peer, effects: &mut Effects<'_>) {
+    /// Publishes what a member did to the members with events, but to itself.
+    fn announce(
+        &mut self,
+        change: PresenceChange<'_>,
+        except: Option<Peer>,
+        effects: &mut Effects<'_>,
+    ) {
         // The roster is asked even if no member has events: it tracks the announced count.
         let presence_event = self.roster.presence_event(&self.room.name, change);
         if let Some(presence_event) = presence_event.filter(|_| self.event_members > 0) {
-            let topic = self.room.topic(ClientFormat::Events);
-            effects.publish_except(peer, topic, presence_event.to_frame(), Order::Sender);
+            let (topic, frame) = (self.room.topic(ClientFormat::Events), presence_event.to_frame());
+            match except {
+                Some(peer) => effects.publish_except(peer, topic, frame, Order::Sender),
+                None => effects.publish(topic, frame, Order::Sender),
+            }
         }
     }
 

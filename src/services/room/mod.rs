@@ -17,8 +17,13 @@
 //!
 //! Where a name may have many holders, or comes only with the first text, there is no claim:
 //! `on_open` sends `Enter`, which does the work of `Claim` and `Open`.
+//!
+//! Where several gateways share an engine, each has a home for a room. They tell each other what their own
+//! connections do (`entry`), in one order, and each knows the members of all (`shared_room`, `across`).
 
+mod across;
 mod broadcast_line;
+mod entry;
 mod event;
 mod home;
 mod join_request;
@@ -28,6 +33,7 @@ mod room_ref;
 mod roster;
 mod service;
 mod settings;
+mod shared_room;
 
 pub use super::name::NAME_BYTES_MAX;
 pub(crate) use super::name::is_name;

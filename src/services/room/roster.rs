@@ -10,6 +10,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use super::event::ServerEvent;
+use crate::key::ConnKey;
 use crate::services::Peer;
 
 /// A room with more members than this is large: members that join and leave are not announced by
@@ -79,6 +80,14 @@ impl Roster {
         *name_holders = NameHolders { last: peer, count: name_holders.count + 1 };
     }
 
+    /// A member at another gateway has taken a name.
+    pub(super) fn take_name_elsewhere(&mut self, name: &Arc<str>) {
+        let key = ConnKey { index: u32::MAX, generation: ConnKey::NOT_A_CONNECTION };
+        let name_holders = self.name_holders.entry(Arc::clone(name));
+        let no_member = Peer { loop_index: u16::MAX, key };
+        name_holders.or_insert(NameHolders { last: no_member, count: 0 }).count += 1;
+    }
+
     pub(super) fn release_name(&mut self, name: &Arc<str>) {
         if let Entry::Occupied(mut entry) = self.name_holders.entry(Arc::clone(name)) {
             entry.get_mut().count -= 1;
@@ -130,7 +139,6 @@ const COUNT_STEP: usize = 50;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::ConnKey;
 
     fn peer(index: usize) -> Peer {
         let index = u32::try_from(index).unwrap();

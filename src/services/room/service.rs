@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::across::Across;
 use super::broadcast_line;
 use super::event::{ServerEvent, parse_client_event};
 use super::home::{Announcement, ClaimReply, Home, REPLACED, RoomAction, SubscribedBy, ToHome};
@@ -16,8 +17,9 @@ use crate::http::Rejection;
 use crate::key::ConnKey;
 use crate::services::name::check_name;
 use crate::services::{
-    Accept, Admission, CloseReason, ConnectRequest, Description, Effects, LoopSite, Message, Order,
-    Peer, Rights, Service, ServiceMessage,
+    Accept, Admission, CloseReason, ConnectRequest, Description, Effects, EngineDelivery, LoopSite,
+    Message, Order, Peer, Rights, RouteId, Service, ServiceMessage, ServiceSender,
+    SharedEngineLink,
 };
 use crate::ws::CloseCode;
 
@@ -38,10 +40,30 @@ impl Room {
     /// Makes the instance for the loop at `site`.
     #[must_use]
     pub fn new(settings: impl Into<Arc<RoomSettings>>, site: LoopSite) -> Self {
+        Self::with_others(settings.into(), site, None)
+    }
+
+    /// As [`Room::new`], for a route whose rooms are on all gateways that share an engine.
+    #[must_use]
+    pub fn shared(
+        settings: impl Into<Arc<RoomSettings>>,
+        site: LoopSite,
+        route: &RouteId,
+        link: &SharedEngineLink,
+    ) -> Self {
         let settings = settings.into();
+        let across = Across::new(link, route, settings.order == Order::Topic);
+        Self::with_others(settings, site, Some(Box::new(across)))
+    }
+
+    fn with_others(
+        settings: Arc<RoomSettings>,
+        site: LoopSite,
+        across: Option<Box<Across>>,
+    ) -> Self {
         Self {
             members: LocalMembers::new(site.count),
-            home: Home::new(Arc::clone(&settings)),
+            home: Home::new(Arc::clone(&settings), across),
             refused: HashMap::new(),
             settings,
             site,
@@ -94,6 +116,22 @@ impl Room {
 }
 
 impl Service for Room {
+    fn on_start(&mut self, service_sender: ServiceSender) {
+        self.home.on_start(&service_sender);
+    }
+
+    fn tick_ms(&self) -> Option<u64> {
+        self.home.is_shared().then_some(TICK_MS)
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.home.is_at_rest()
+    }
+
+    fn on_tick(&mut self, effects: &mut Effects<'_>) {
+        self.home.on_tick(effects);
+    }
+
     fn wants_addresses(&self) -> bool {
         matches!(self.settings.name, NameSource::Address)
     }
@@ -221,10 +259,14 @@ impl Service for Room {
                     &self.settings,
                     room,
                     formats,
-                    (peer, name),
+                    (Some(peer), name),
                     &text,
                     effects,
                 );
+                if self.home.is_shared() {
+                    // Its own have it; the home tells the others.
+                    send_to_home(member, peer, RoomAction::Say(text.into()), effects);
+                }
             }
             _ => send_to_home(member, peer, RoomAction::Say(text.into()), effects),
         }
@@ -238,6 +280,10 @@ impl Service for Room {
             if self.settings.rights.may_hide_members && !settings.rights.may_hide_members {
                 // Those who came in so are still there.
                 Arc::make_mut(&mut settings).rights.may_hide_members = true;
+            }
+            if self.home.is_shared() {
+                // The rooms are heard as they were.
+                Arc::make_mut(&mut settings).order = self.settings.order;
             }
             self.home.set_settings(&settings);
             self.settings = settings;
@@ -271,16 +317,14 @@ impl Service for Room {
             return false;
         };
         let room = Arc::new(RoomRef::new(&name, self.site.count));
-        match self.settings.order {
-            Order::Sender => {
-                let formats = ClientFormat::with_hidden(self.settings.rights.may_hide_members);
-                broadcast_line::announce(&self.settings, &room, formats, &text, effects);
-            }
-            Order::Topic => {
-                let (home, held_bytes) = (room.home, name.len() + text.len());
-                let announcement = Announcement { room, text: text.into() };
-                effects.tell(home, ServiceMessage::holding(announcement, held_bytes));
-            }
+        if self.settings.order == Order::Sender {
+            let formats = ClientFormat::with_hidden(self.settings.rights.may_hide_members);
+            broadcast_line::announce(&self.settings, &room, formats, &text, effects);
+        }
+        if self.settings.order == Order::Topic || self.home.is_shared() {
+            let (home, held_bytes) = (room.home, name.len() + text.len());
+            let announcement = Announcement { room, text: text.into() };
+            effects.tell(home, ServiceMessage::holding(announcement, held_bytes));
         }
         true
     }
@@ -294,11 +338,18 @@ impl Service for Room {
             Ok(message) => return self.home.on_announcement(&message, effects),
             Err(message) => message,
         };
+        let message = match message.downcast::<EngineDelivery>() {
+            Ok(message) => return self.home.on_delivery(*message, effects),
+            Err(message) => message,
+        };
         if let Ok(message) = message.downcast::<ClaimReply>() {
             self.on_claim_reply(*message, effects);
         }
     }
 }
+
+/// How often what the engine has refused is tried again.
+const TICK_MS: u64 = 250;
 
 /// Claims the name at the room's home if it may have one holder only, or accepts at once. The
 /// connection is accepted behind the claim: when the client sees the reply to its upgrade, earlier
