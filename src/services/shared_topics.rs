@@ -109,7 +109,7 @@ impl<C> SharedTopics<C> {
     }
 
     /// Has [`TopicEvent::Gone`] come when this gateway is gone. To be asked again after that.
-    pub(super) fn watch(&mut self, node: u64) {
+    pub(super) fn watch(&self, node: u64) {
         if let Some(port) = self.port {
             self.link.ask(EngineQuestion { port, number: 0, action: EngineAction::Watch(node) });
         }
@@ -118,11 +118,12 @@ impl<C> SharedTopics<C> {
     /// Takes what the engine says.
     pub(super) fn on_delivery(&mut self, delivery: EngineDelivery) {
         for event in delivery.events {
-            match event {
-                PortEvent::Gone(node) => self.events.push_back(TopicEvent::Gone(node)),
-                event => self.remote.on_event(event, &mut self.unread),
+            if let PortEvent::Gone(node) = event {
+                self.events.push_back(TopicEvent::Gone(node));
+            } else {
+                self.remote.on_event(event, &mut self.unread);
             }
-            self.read();
+            self.gather();
         }
     }
 
@@ -135,10 +136,10 @@ impl<C> SharedTopics<C> {
         for question in self.remote.take_questions() {
             self.link.ask(question);
         }
-        self.read();
+        self.gather();
     }
 
-    fn read(&mut self) {
+    fn gather(&mut self) {
         for event in self.unread.drain(..) {
             let event = match event {
                 EngineEvent::Stream(item) => TopicEvent::Said(item.channel, item.publication.data),

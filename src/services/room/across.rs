@@ -131,7 +131,7 @@ impl Across {
             }
             // It is told once the room is heard.
             Hearing::Asked(_) => {}
-            Hearing::Not => own.shared.give_up(Some(peer), &mut changes),
+            Hearing::Not => own.shared.abort_wait(Some(peer), &mut changes),
         }
         events.extend(changes.into_iter().map(AcrossEvent::Change));
         replaced
@@ -212,15 +212,16 @@ impl Across {
                 self.on_heard(&topic, number, is_so, &mut events);
             }
             TopicEvent::Said(topic, data) => {
-                if let (Some(own), Some(entry)) = (self.rooms.get_mut(&topic), Entry::read(&data)) {
+                if let (Some(own), Some(entry)) = (self.rooms.get_mut(&topic), Entry::parse(&data))
+                {
                     let mut changes = Vec::new();
-                    own.shared.read(entry, is_one, &mut changes);
+                    own.shared.on_entry(entry, is_one, &mut changes);
                     let name = Arc::clone(&own.name);
                     self.take_changes(&topic, &name, changes, &mut events);
                 }
             }
             TopicEvent::Sent(Sent::Joined(topic, peer), false) => {
-                self.give_up(&topic, Some(peer), &mut events);
+                self.abort_wait(&topic, Some(peer), &mut events);
             }
             TopicEvent::Sent(Sent::Members(topic), false) => {
                 if self.rooms.contains_key(&topic) {
@@ -234,7 +235,7 @@ impl Across {
             }
             TopicEvent::Sent(..) => {}
             TopicEvent::Lost(topic) => {
-                self.give_up(&topic, None, &mut events);
+                self.abort_wait(&topic, None, &mut events);
                 self.hear_again(&topic);
             }
             TopicEvent::Gone(node) => self.on_gone(node, &mut events),
@@ -258,7 +259,7 @@ impl Across {
             own.hearing = Hearing::Not;
             let unsent = |(peer, _)| (Arc::clone(&own.name), AcrossEvent::Unsent(peer));
             events.extend(held.into_iter().map(unsent));
-            return self.give_up(topic, None, events);
+            return self.abort_wait(topic, None, events);
         }
         own.hearing = Hearing::Heard;
         let joined = own.shared.unsettled();
@@ -274,7 +275,7 @@ impl Across {
     }
 
     /// What was told of a member here, or of all, may not come back. All is told anew.
-    fn give_up(
+    fn abort_wait(
         &mut self,
         topic: &Arc<str>,
         peer: Option<Peer>,
@@ -282,7 +283,7 @@ impl Across {
     ) {
         let Some(own) = self.rooms.get_mut(topic) else { return };
         let mut changes = Vec::new();
-        own.shared.give_up(peer, &mut changes);
+        own.shared.abort_wait(peer, &mut changes);
         self.due.insert(Arc::clone(topic));
         let changed = |change| (Arc::clone(&own.name), AcrossEvent::Change(change));
         events.extend(changes.into_iter().map(changed));

@@ -54,7 +54,7 @@ impl Entry {
     }
 
     /// The entry that was written so; `None` if it is of another version or says what cannot be.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let entry: Self = serde_json::from_slice(bytes).ok()?;
         let is_valid = match &entry {
             Self::Say { name, .. } => is_name(name),

@@ -5,7 +5,7 @@
 //! holds the name: a gateway that reads a login of another closes its own that is settled, and keeps the one that
 //! is still on its way. What gateways tell after a cut is compared by the time of the login.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::entry::{Entry, Listed, MemberKey};
@@ -25,14 +25,14 @@ pub(super) struct SharedRoom {
 struct OwnMember {
     name: Option<Arc<str>>,
     since: u64,
-    standing: Standing,
+    state: EntryState,
     /// Whether a connection waits until it is settled.
     is_claim: bool,
 }
 
 /// Where the entry of a member here is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum EntryState {
     /// On its way: it comes behind all that was read.
     Ahead,
     /// It was read.
@@ -113,7 +113,7 @@ impl SharedRoom {
             Some(Holder::Own(own)) if own != peer => {
                 let known = self.own.get(&own);
                 since = since.max(known.map_or(0, |own| own.since.saturating_add(1)));
-                self.settle(own, Standing::Nowhere, changes);
+                self.settle(own, EntryState::Nowhere, changes);
                 self.leave(own);
             }
             Some(Holder::Own(_)) | None => {}
@@ -123,7 +123,7 @@ impl SharedRoom {
             self.holders.insert(Arc::clone(name), Holder::Own(peer));
         }
         let member = self.listed(peer, name.as_ref(), since);
-        self.own.insert(peer, OwnMember { name, since, standing: Standing::Ahead, is_claim });
+        self.own.insert(peer, OwnMember { name, since, state: EntryState::Ahead, is_claim });
         (Entry::Joined { node: self.node, member }, replaced)
     }
 
@@ -140,7 +140,7 @@ impl SharedRoom {
     }
 
     /// Takes what a gateway says, this one included. `is_one` says whether a name has one holder.
-    pub(super) fn read(&mut self, entry: Entry, is_one: bool, changes: &mut Vec<RoomChange>) {
+    pub(super) fn on_entry(&mut self, entry: Entry, is_one: bool, changes: &mut Vec<RoomChange>) {
         match entry {
             Entry::Say { node, key, name, text } => {
                 if !is_one || self.may_say(node, key, &name) {
@@ -152,7 +152,7 @@ impl SharedRoom {
                 changes.push(RoomChange::Noticed { is_own: node == self.node, text });
             }
             Entry::Joined { node, member } if node == self.node => {
-                self.settle(member.key.peer(), Standing::Read, changes);
+                self.settle(member.key.peer(), EntryState::Read, changes);
             }
             Entry::Joined { node, member } => {
                 self.meet(node, changes);
@@ -176,7 +176,7 @@ impl SharedRoom {
             }
             Entry::Here { members, .. } => {
                 for member in members {
-                    self.settle(member.key.peer(), Standing::Read, changes);
+                    self.settle(member.key.peer(), EntryState::Read, changes);
                 }
             }
         }
@@ -193,13 +193,13 @@ impl SharedRoom {
     }
 
     /// What was said of these members, or of all, may never come back: they are compared by their times.
-    pub(super) fn give_up(&mut self, peer: Option<Peer>, changes: &mut Vec<RoomChange>) {
+    pub(super) fn abort_wait(&mut self, peer: Option<Peer>, changes: &mut Vec<RoomChange>) {
         let peers: Vec<Peer> = match peer {
             Some(peer) => vec![peer],
             None => self.own.keys().copied().collect(),
         };
         for peer in peers {
-            self.settle(peer, Standing::Nowhere, changes);
+            self.settle(peer, EntryState::Nowhere, changes);
         }
     }
 
@@ -208,7 +208,7 @@ impl SharedRoom {
     pub(super) fn here(&self, asks: bool, is_first_word: bool) -> Vec<Entry> {
         // Who is told already is listed as well, or it would be held for gone.
         let told =
-            self.own.iter().filter(|(_, own)| own.standing != Standing::Ahead || !is_first_word);
+            self.own.iter().filter(|(_, own)| own.state != EntryState::Ahead || !is_first_word);
         let members: Vec<Listed> =
             told.map(|(peer, own)| self.listed(*peer, own.name.as_ref(), own.since)).collect();
         let count = members.len().div_ceil(PART_MAX).max(1);
@@ -225,7 +225,7 @@ impl SharedRoom {
 
     /// What members here have to tell that are not settled.
     pub(super) fn unsettled(&self) -> Vec<(Peer, Entry)> {
-        let unsettled = self.own.iter().filter(|(_, own)| own.standing == Standing::Ahead);
+        let unsettled = self.own.iter().filter(|(_, own)| own.state == EntryState::Ahead);
         let entry = |(peer, own): (&Peer, &OwnMember)| {
             let member = self.listed(*peer, own.name.as_ref(), own.since);
             (*peer, Entry::Joined { node: self.node, member })
@@ -237,19 +237,19 @@ impl SharedRoom {
         Listed { key: MemberKey::of(peer), name: name.map(|name| (**name).into()), since }
     }
 
-    fn settle(&mut self, peer: Peer, standing: Standing, changes: &mut Vec<RoomChange>) {
+    fn settle(&mut self, peer: Peer, state: EntryState, changes: &mut Vec<RoomChange>) {
         let Some(own) = self.own.get_mut(&peer) else { return };
-        own.standing = standing;
+        own.state = state;
         if std::mem::take(&mut own.is_claim) {
             changes.push(RoomChange::Granted(peer));
         }
     }
 
     fn meet(&mut self, node: u64, changes: &mut Vec<RoomChange>) {
-        if !self.others.contains_key(&node) {
-            self.others.insert(node, OtherNode::default());
+        self.others.entry(node).or_insert_with(|| {
             changes.push(RoomChange::Watch(node));
-        }
+            OtherNode::default()
+        });
     }
 
     /// A message of one whose name has another holder by now came behind its end.
@@ -258,7 +258,7 @@ impl SharedRoom {
             None => true,
             Some(Holder::Own(peer)) if node == self.node => MemberKey::of(*peer) == key,
             Some(Holder::Own(peer)) => {
-                self.own.get(peer).is_none_or(|own| own.standing != Standing::Read)
+                self.own.get(peer).is_none_or(|own| own.state != EntryState::Read)
             }
             Some(Holder::Other(other, own)) => (*other, *own) == (node, key),
         }
@@ -272,7 +272,7 @@ impl SharedRoom {
         changes: &mut Vec<RoomChange>,
     ) {
         let Some(other) = self.others.get(&node) else { return };
-        let listed: std::collections::HashSet<MemberKey> = all.iter().map(|own| own.key).collect();
+        let listed: HashSet<MemberKey> = all.iter().map(|own| own.key).collect();
         let gone = other.members.keys().filter(|key| !listed.contains(key));
         for key in gone.copied().collect::<Vec<_>>() {
             self.remove_other(node, key, true, changes);
@@ -301,12 +301,12 @@ impl SharedRoom {
         match holder.and_then(|name| self.holders.get(name).copied()) {
             Some(Holder::Own(peer)) => {
                 let Some(own) = self.own.get_mut(&peer) else { return };
-                if own.standing == Standing::Ahead {
+                if own.state == EntryState::Ahead {
                     // It comes later in the stream, and so it is.
                     own.since = own.since.max(since.saturating_add(1));
                     return;
                 }
-                let by_time = by_time || own.standing == Standing::Nowhere;
+                let by_time = by_time || own.state == EntryState::Nowhere;
                 if by_time && (since, node) <= (own.since, self.node) {
                     return changes.push(RoomChange::Doubted);
                 }

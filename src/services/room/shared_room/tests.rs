@@ -14,8 +14,8 @@ struct Gateway {
     room: SharedRoom,
     members: BTreeMap<u32, Option<Arc<str>>>,
     /// As the home counts them, by what it is told.
-    elsewhere: i64,
-    names_elsewhere: BTreeMap<Arc<str>, i64>,
+    elsewhere: usize,
+    names_elsewhere: BTreeMap<Arc<str>, usize>,
     read: usize,
     next: u32,
     is_due: bool,
@@ -67,7 +67,7 @@ impl Model {
         if own.is_away {
             own.is_due = true;
             let mut changes = Vec::new();
-            own.room.give_up(of, &mut changes);
+            own.room.abort_wait(of, &mut changes);
             return self.take(at, changes);
         }
         self.stream.extend(entries);
@@ -86,6 +86,7 @@ impl Model {
                 RoomChange::Named { name, .. } => {
                     *own.names_elsewhere.entry(name).or_default() += 1;
                 }
+                // One that was not counted would make these less than nothing.
                 RoomChange::Left { name, .. } => {
                     own.elsewhere -= 1;
                     if let Some(name) = name {
@@ -107,8 +108,6 @@ impl Model {
                 | RoomChange::Said { .. }
                 | RoomChange::Noticed { .. } => {}
             }
-            let own = &self.gateways[at];
-            assert!(own.elsewhere >= 0 && own.names_elsewhere.values().all(|own| *own >= 0));
         }
     }
 
@@ -127,14 +126,14 @@ impl Model {
                 let entry = own.room.leave(peer(index)).unwrap();
                 self.say(at, vec![entry], None);
             }
-            Step::Read(at, count) => (0..count).for_each(|_| self.read(at)),
+            Step::Read(at, count) => (0..count).for_each(|_| self.take_next(at)),
             Step::Away(at, is_away) => self.gateways[at].is_away = is_away,
             Step::Lose(at) => {
                 let own = &mut self.gateways[at];
                 own.read = self.stream.len();
                 own.is_due = true;
                 let mut changes = Vec::new();
-                own.room.give_up(None, &mut changes);
+                own.room.abort_wait(None, &mut changes);
                 self.take(at, changes);
             }
             Step::Forget(at, node) => {
@@ -162,12 +161,12 @@ impl Model {
         self.say(at, vec![entry], Some(peer(index)));
     }
 
-    fn read(&mut self, at: usize) {
+    fn take_next(&mut self, at: usize) {
         let own = &mut self.gateways[at];
         let Some(entry) = self.stream.get(own.read).filter(|_| !own.is_away) else { return };
         own.read += 1;
         let mut changes = Vec::new();
-        own.room.read(entry.clone(), true, &mut changes);
+        own.room.on_entry(entry.clone(), true, &mut changes);
         self.take(at, changes);
     }
 
@@ -187,7 +186,7 @@ impl Model {
             for at in 0..self.gateways.len() {
                 self.tick(at);
                 while self.gateways[at].read < self.stream.len() {
-                    self.read(at);
+                    self.take_next(at);
                 }
             }
         }
@@ -202,7 +201,7 @@ impl Model {
             }
         }
         for own in &self.gateways {
-            assert_eq!(own.elsewhere as usize + own.members.len(), all);
+            assert_eq!(own.elsewhere + own.members.len(), all);
             let elsewhere = own.names_elsewhere.iter().filter(|(_, count)| **count > 0);
             let known: BTreeSet<_> =
                 elsewhere.map(|(name, _)| name).chain(own.members.values().flatten()).collect();
@@ -270,7 +269,7 @@ fn messages_of_a_replaced_login_are_dropped_and_those_before_it_are_not() {
     let entries = [first, say(0, 7), second, say(0, 7), say(1, 9)];
     let said = rooms.map(|mut room| {
         let mut changes = Vec::new();
-        entries.iter().for_each(|entry| room.read(entry.clone(), true, &mut changes));
+        entries.iter().for_each(|entry| room.on_entry(entry.clone(), true, &mut changes));
         changes.iter().filter(|own| matches!(own, RoomChange::Said { .. })).count()
     });
     assert_eq!(said, [2, 2]);
@@ -284,14 +283,14 @@ fn a_list_of_many_comes_in_parts() {
         rooms[0].enter(peer(index), Some(&name), (true, false, 1), &mut Vec::new());
     }
     assert_eq!(rooms[0].unsettled().len(), 450);
-    rooms[0].give_up(None, &mut Vec::new());
+    rooms[0].abort_wait(None, &mut Vec::new());
     let parts = rooms[0].here(true, false);
     assert_eq!(parts.len(), 3);
     let mut changes = Vec::new();
     for part in &parts {
-        let read = Entry::read(&part.to_bytes()).unwrap();
+        let read = Entry::parse(&part.to_bytes()).unwrap();
         assert_eq!(read, *part);
-        rooms[1].read(read, true, &mut changes);
+        rooms[1].on_entry(read, true, &mut changes);
     }
     let entered = changes.iter().filter(|own| matches!(own, RoomChange::Entered { .. })).count();
     assert_eq!((entered, changes.last()), (450, Some(&RoomChange::Asked)));
@@ -305,8 +304,8 @@ proptest! {
     fn whatever_is_read_is_borne(bytes: Vec<u8>, text in "\\PC{0,60}") {
         let mut room = SharedRoom::new(1);
         for bytes in [&bytes[..], text.as_bytes()] {
-            if let Some(entry) = Entry::read(bytes) {
-                room.read(entry, true, &mut Vec::new());
+            if let Some(entry) = Entry::parse(bytes) {
+                room.on_entry(entry, true, &mut Vec::new());
             }
         }
     }
