@@ -332,7 +332,7 @@ mod tests {
         let details = PublicationDetails { tags, ..PublicationDetails::default() };
         Publication {
             data: number.to_string().into_bytes().into(),
-            details: (number % 3 == 0).then(|| Arc::new(details)),
+            details: number.is_multiple_of(3).then(|| Arc::new(details)),
         }
     }
 
@@ -412,7 +412,7 @@ mod tests {
             prop_assert_eq!(own.recover(asked, "other"), Recovery::Lost);
             let held: usize = all.iter().map(|(own, _)| kept_bytes(&publication(*own))).sum();
             prop_assert_eq!(own.bytes, held);
-            prop_assert_eq!(own.details.len(), offsets().filter(|own| own % 3 == 0).count());
+            prop_assert_eq!(own.details.len(), offsets().filter(|own| own.is_multiple_of(3)).count());
             let (epoch, offset, entries) = own.copied();
             let other = History::restored(epoch, offset, entries);
             prop_assert_eq!(other.copied(), own.copied());

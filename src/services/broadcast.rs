@@ -109,7 +109,7 @@ impl Broadcast {
                 TopicEvent::Sent(sender, false) if self.order == Order::Topic => {
                     refuse(sender, effects);
                 }
-                // What others said is lost to those who are here; nobody can have it again.
+                // What others said is lost to those who are here; it cannot be had again.
                 TopicEvent::Sent(..) | TopicEvent::Lost(_) | TopicEvent::Gone(_) => {}
             }
         }

@@ -295,7 +295,7 @@ fn what_is_broadcast_reaches_all_gateways(engine: &str) {
 
 /// The members of a room, as it tells a client with events. Ends when there are `count`.
 fn wait_for_count(client: &mut ChatClient, count: u64) {
-    until("the room has so many members", || {
+    until("the room has this number of members", || {
         let event = client.receive_event();
         (event["count"] == count).then_some(())
     });

@@ -27,6 +27,8 @@ mod model;
 #[allow(dead_code, reason = "shared with others")]
 #[path = "../support/nats_server.rs"]
 mod nats_server;
+#[path = "../support/port.rs"]
+mod port;
 mod proxy;
 mod publishers;
 mod random;
@@ -35,6 +37,8 @@ mod redis_server;
 mod rig;
 #[path = "../support/skip.rs"]
 mod skip;
+#[path = "../gateway/unhurried.rs"]
+mod unhurried;
 #[allow(dead_code, reason = "shared with others")]
 #[path = "../gateway/wait.rs"]
 mod wait;

@@ -48,6 +48,10 @@ impl EngineLink for Engine {
         deliver(&home, vec![PortEvent::Joined(number, Ok(Some(read)))]);
         state.home = Some(home);
     }
+
+    fn node(&self) -> u64 {
+        7
+    }
 }
 
 fn deliver(to: &ServiceSender, events: Vec<PortEvent>) {

@@ -195,7 +195,8 @@ impl Follower {
         }
         // One that comes while others wait waits behind them.
         if is_publication && !(self.is_up && self.queued.is_empty()) {
-            match self.queued.push(question, now, self.limits) {
+            let FollowerLimits { queue_bytes_max, queue_ms, .. } = self.limits;
+            match self.queued.push(question, now.plus(queue_ms), queue_bytes_max) {
                 Ok(()) => *self.pending.entry(port).or_default() += 1,
                 Err(question) => self.refuse(port, number, &question.action, output),
             }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use super::FollowerLimits;
 use crate::channels::remote::{EngineAction, EngineQuestion};
 use crate::timer::Millis;
 
@@ -30,19 +29,19 @@ impl Queued {
         self.bytes
     }
 
-    /// Adds one, or gives it back if there is no room.
+    /// Adds one that waits until then, or gives it back if there is no room.
     pub(super) fn push(
         &mut self,
         question: EngineQuestion,
-        now: Millis,
-        limits: FollowerLimits,
+        until: Millis,
+        bytes_max: usize,
     ) -> Result<(), EngineQuestion> {
         let bytes = held_bytes(&question);
-        if bytes > limits.queue_bytes_max.saturating_sub(self.bytes) {
+        if bytes > bytes_max.saturating_sub(self.bytes) {
             return Err(question);
         }
         self.bytes += bytes;
-        self.questions.push_back((now.plus(limits.queue_ms), question));
+        self.questions.push_back((until, question));
         Ok(())
     }
 

@@ -251,9 +251,11 @@ fn publications_wait_for_the_broker() {
         own.ask(EngineQuestion { port: Port(0), number, action }, Millis(at), output);
     };
     let refused = |output: &mut FollowerOutput| -> Vec<u64> {
-        let one = |(_, event)| match event {
-            PortEvent::Published(number, Err(EngineError::Unavailable)) => number,
-            other => panic!("{other:?}"),
+        let one = |(_, event)| {
+            let PortEvent::Published(number, Err(EngineError::Unavailable)) = event else {
+                panic!("{event:?}");
+            };
+            number
         };
         output.events.drain(..).map(one).collect()
     };
@@ -273,9 +275,9 @@ fn publications_wait_for_the_broker() {
     own.flush(Millis(3041), &mut output);
     assert!(output.commands.is_empty());
     own.tick(Millis(3042), &mut output);
-    let published = output.commands.drain(..).map(|command| match command {
-        BrokerCommand::Publish { number, .. } => number,
-        other => panic!("{other:?}"),
+    let published = output.commands.drain(..).map(|command| {
+        let BrokerCommand::Publish { number, .. } = command else { panic!("{command:?}") };
+        number
     });
     let published: Vec<u64> = published.collect();
     for number in published {

@@ -13,7 +13,7 @@ use crate::key::ConnKey;
 struct Gateway {
     room: SharedRoom,
     members: BTreeMap<u32, Option<Arc<str>>>,
-    /// As the home counts them, by what it is told.
+    /// As the home counts them, by the changes.
     elsewhere: usize,
     names_elsewhere: BTreeMap<Arc<str>, usize>,
     read: usize,
@@ -179,7 +179,7 @@ impl Model {
         }
     }
 
-    /// All come back, and read until nobody has anything to say.
+    /// All come back, and read until nothing more is said.
     fn settle(&mut self) {
         self.gateways.iter_mut().for_each(|own| own.is_away = false);
         for _ in 0..100 {
