@@ -91,9 +91,11 @@ impl NatsConnection {
             let mut headers = HeaderMap::new();
             headers.insert("Nats-Expected-Last-Sequence", NEVER);
             let subject = stream.beacon.clone();
+            // While the answer is on its way more may be published and seen, which it does not know of.
+            let seen = stream.seen.load(Ordering::Relaxed);
             let answer = self.caller.ask(subject, Some(headers), Bytes::new()).await?;
             if let Some(PublishAnswer::LastIs(last)) = PublishAnswer::parse(&answer.payload) {
-                if last < stream.seen.load(Ordering::Relaxed) {
+                if last < seen {
                     let name = &stream.name;
                     return Err(Lost::new(format!(
                         "the stream {name} was replaced, or has lost its end"
