@@ -1,6 +1,7 @@
 //! Each command and each event, with one Redis.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate::channels::remote::{
     Audience, BrokerCommand, BrokerError, BrokerEvent, Placement, Span,
@@ -11,9 +12,19 @@ use tidegate::control::engine::redis::{RedisEngineSettings, run_redis};
 use crate::broker::{Broker, kept};
 use crate::redis_server::RedisServer;
 
-/// A gateway with this number, connected.
+/// A gateway with this number, connected. It waits for answers as long as a busy machine takes.
 pub(crate) fn broker(url: &str, node: u64) -> Broker {
-    let settings = RedisEngineSettings::new(RedisUrl::parse(url).unwrap(), node);
+    started(url, node, |settings| settings.request = Duration::from_secs(60))
+}
+
+/// As above, with the default time for answers: it finds out what is dead.
+pub(crate) fn hurried_broker(url: &str, node: u64) -> Broker {
+    started(url, node, |_| ())
+}
+
+fn started(url: &str, node: u64, change: impl FnOnce(&mut RedisEngineSettings)) -> Broker {
+    let mut settings = RedisEngineSettings::new(RedisUrl::parse(url).unwrap(), node);
+    change(&mut settings);
     let broker = Broker::start(move |commands, events| run_redis(settings, commands, events));
     broker.up();
     broker

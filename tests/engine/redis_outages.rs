@@ -5,7 +5,7 @@ use tidegate::channels::remote::{BrokerCommand, BrokerEvent, Span};
 
 use crate::broker::{Broker, kept};
 use crate::proxy::Proxy;
-use crate::redis_commands::broker;
+use crate::redis_commands::{broker, hurried_broker};
 use crate::redis_server::RedisServer;
 use crate::wait::until;
 
@@ -25,7 +25,7 @@ fn a_restart_with_the_data_or_without_has_another_epoch() {
     for options in [vec![], vec!["--appendonly", "yes", "--appendfsync", "always"]] {
         let keeps_data = !options.is_empty();
         let Some(mut redis) = RedisServer::start_with_options(&options) else { return };
-        let broker = broker(&redis.url(), 1);
+        let broker = hurried_broker(&redis.url(), 1);
         let before = works(&broker, "room");
         redis.stop();
         broker.down();
@@ -47,7 +47,7 @@ fn a_restart_with_the_data_or_without_has_another_epoch() {
 #[test]
 fn a_server_that_hangs_is_down() {
     let Some(redis) = RedisServer::start() else { return };
-    let broker = broker(&redis.url(), 1);
+    let broker = hurried_broker(&redis.url(), 1);
     let before = works(&broker, "room");
     redis.pause();
     broker.publish_later("room", Some(kept(5)), b"unanswered", None);
@@ -63,7 +63,7 @@ fn a_server_that_hangs_is_down() {
 #[test]
 fn a_lost_subscription_is_found_though_publications_are_answered() {
     let Some(redis) = RedisServer::start() else { return };
-    let broker = broker(&redis.url(), 1);
+    let broker = hurried_broker(&redis.url(), 1);
     let before = works(&broker, "room");
     let killed: usize = redis::cmd("CLIENT")
         .arg(&["KILL", "TYPE", "pubsub"])
@@ -80,7 +80,7 @@ fn a_lost_subscription_is_found_though_publications_are_answered() {
 fn a_subscription_that_is_dead_and_open_is_found() {
     let Some(redis) = RedisServer::start() else { return };
     let proxy = Proxy::start(&redis.address());
-    let broker = broker(&proxy.url(), 1);
+    let broker = hurried_broker(&proxy.url(), 1);
     let before = works(&broker, "room");
     // As after a failover behind a name: publications are answered, and none is heard.
     proxy.mute(1);
@@ -100,7 +100,7 @@ fn a_subscription_that_is_dead_and_open_is_found() {
 fn a_master_that_becomes_a_replica_is_down() {
     let Some(redis) = RedisServer::start() else { return };
     let Some(other) = RedisServer::start() else { return };
-    let broker = broker(&redis.url(), 1);
+    let broker = hurried_broker(&redis.url(), 1);
     let before = works(&broker, "room");
     let mut connection = redis.connection();
     let other = other.address();
@@ -116,7 +116,7 @@ fn a_master_that_becomes_a_replica_is_down() {
 #[test]
 fn a_history_that_changes_under_standing_connections_is_another_epoch() {
     let Some(redis) = RedisServer::start() else { return };
-    let broker = broker(&redis.url(), 1);
+    let broker = hurried_broker(&redis.url(), 1);
     let before = works(&broker, "room");
     // A master takes a new replication id with its first replica, at which another gateway that comes later
     // would see other epochs than this one.
