@@ -518,7 +518,7 @@ mod redis {
     #[test]
     fn a_room_outlasts_an_outage() {
         let Some(server) = RedisServer::start() else { return };
-        let engine = redis_engine(&server);
+        let engine = redis_engine(&server) + UNTIL_IT_IS_AWAY;
         super::a_room_outlasts_an_outage(&engine, || server.pause(), || server.resume());
     }
 
@@ -596,7 +596,7 @@ mod nats {
     #[test]
     fn a_room_outlasts_an_outage() {
         let Some(server) = NatsServer::start() else { return };
-        let engine = nats_engine(&server);
+        let engine = nats_engine(&server) + UNTIL_IT_IS_AWAY;
         super::a_room_outlasts_an_outage(&engine, || server.pause(), || server.resume());
     }
 
