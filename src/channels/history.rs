@@ -196,15 +196,14 @@ impl History {
         let first = self.first();
         let Some(data) = self.data.pop_front() else { return false };
         self.expiries.pop_front();
-        let details = if self.details.is_empty() { None } else { self.details.remove(&first) };
+        let details = self.details.remove(&first);
         self.bytes -= kept_bytes(&Publication { data, details });
         true
     }
 
     /// Forgets all publications. The position stays.
     pub fn clear(&mut self) {
-        let Position { offset: top, epoch } = self.position();
-        *self = Self { top, ..Self::new(epoch) };
+        *self = Self { top: self.top, ..Self::new(self.epoch) };
     }
 
     /// Up to `limit` publications.
@@ -236,8 +235,7 @@ impl History {
         let first = self.first();
         indices.map(move |index| {
             let offset = first + index as u64;
-            let details =
-                if self.details.is_empty() { None } else { self.details.get(&offset).cloned() };
+            let details = self.details.get(&offset).cloned();
             (offset, Publication { data: Arc::clone(&self.data[index]), details })
         })
     }
