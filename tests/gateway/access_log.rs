@@ -17,7 +17,7 @@ use crate::frames::{TEXT, client_frame};
 use crate::gateway::{Gateway, Log, PROGRAM, config_file, run_to_end};
 use crate::messages::{Ending, Reply, Request, exchange};
 use crate::socket::Socket;
-use crate::wait::until;
+use crate::wait::{SetAtEnd, until};
 
 /// A gateway whose access log is this file, with JSON lines.
 fn gateway(path: &Path) -> Gateway {
@@ -95,6 +95,7 @@ fn a_file_that_is_rotated_under_load_loses_and_tears_no_line() {
     let (address, is_over) = (gateway.address(), AtomicBool::new(false));
     let count = thread::scope(|scope| {
         let clients: Vec<_> = (0..4).map(|_| scope.spawn(|| load(address, &is_over))).collect();
+        let ends_them = SetAtEnd(&is_over);
         for number in 0..ROTATIONS {
             // As logrotate does with `create` left out: the file is renamed, and the gateway told.
             lines_of(&path, 50);
@@ -102,7 +103,7 @@ fn a_file_that_is_rotated_under_load_loses_and_tears_no_line() {
             gateway.signal(Signal::HUP);
             until("the file is there again", || path.exists().then_some(()));
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(ends_them);
         clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>()
     });
     let all = || -> Vec<Value> {

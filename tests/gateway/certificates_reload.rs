@@ -12,7 +12,7 @@ use rustls::version::{TLS12, TLS13};
 use crate::certificates::{CertificateFolder, Issued};
 use crate::gateway::{Gateway, Launch, config_file, run_to_end};
 use crate::tls_client::TlsClient;
-use crate::wait::TIMEOUT;
+use crate::wait::until;
 
 fn config(folder: &CertificateFolder) -> String {
     format!(
@@ -111,8 +111,9 @@ fn connect_over_and_over(
 /// Waits until a client is shown this certificate.
 fn sees(shown: &Receiver<CertificateDer<'static>>, issued: &Issued) {
     let expected = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
-    // Every connection is progress, so the patience is that for one.
-    while shown.recv_timeout(TIMEOUT).expect("clients go on") != expected {}
+    until("the certificate is shown", || {
+        shown.try_iter().any(|certificate| certificate == expected).then_some(())
+    });
 }
 
 #[test]

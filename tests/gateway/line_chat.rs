@@ -55,7 +55,7 @@ message_bytes_max = 512
 
 fn line(reader: &mut BufReader<TcpStream>) -> String {
     let mut line = String::new();
-    reader.read_line(&mut line).unwrap();
+    assert_ne!(reader.read_line(&mut line).unwrap(), 0, "the connection ended");
     line
 }
 

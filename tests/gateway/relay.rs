@@ -22,7 +22,7 @@ use crate::relay_backend::{Backend, python, relay_config};
 use crate::skip::skip_without;
 use crate::socket::{Frame, Socket};
 use crate::tls_client::TlsClient;
-use crate::wait::until;
+use crate::wait::{SetAtEnd, until};
 
 fn in_front_of(address: SocketAddr, more: &str) -> Gateway {
     Gateway::with_config(&relay_config(&format!("\"{address}\""), more))
@@ -247,6 +247,7 @@ fn a_backend_that_is_killed_under_load_serves_again_each_time() {
         let served = AtomicUsize::new(0);
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
+            let _ends_them = SetAtEnd(&is_over);
             for _ in 0..8 {
                 scope.spawn(|| {
                     while !is_over.load(Ordering::Relaxed) {
@@ -262,7 +263,6 @@ fn a_backend_that_is_killed_under_load_serves_again_each_time() {
                 backend.exit_status();
                 backend = Gateway::launch(&launch);
             }
-            is_over.store(true, Ordering::Relaxed);
         });
         open(gateway.address(), "/app/echo").assert_echoes(b"again");
         let ended = || Some(()).filter(|()| gateway.counter("relays_now") == 0);

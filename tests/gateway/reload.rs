@@ -18,7 +18,7 @@ use crate::messages::{Ending, Reply, Request, exchange};
 use crate::redis_server::RedisServer;
 use crate::socket::Socket;
 use crate::tls_client::TlsClient;
-use crate::wait::{NEVER_MS, until};
+use crate::wait::{NEVER_MS, SetAtEnd, until};
 
 /// A gateway with a configuration file that changes.
 pub(crate) struct Reloaded {
@@ -390,6 +390,7 @@ fn a_hundred_reloads_under_load_drop_no_connection_and_keep_no_memory() {
     let is_over = AtomicBool::new(false);
     let mut idle: Vec<Socket> = (0..200).map(|_| Socket::open(address)).collect();
     let (early, late, echoed) = thread::scope(|scope| {
+        let ends_them = SetAtEnd(&is_over);
         let clients: Vec<_> = (0..CLIENTS)
             .map(|at| {
                 let is_over = &is_over;
@@ -422,7 +423,7 @@ fn a_hundred_reloads_under_load_drop_no_connection_and_keep_no_memory() {
             own.reload(&config(round));
         }
         let late = own.gateway.anonymous_bytes();
-        is_over.store(true, Ordering::Relaxed);
+        drop(ends_them);
         let echoed: usize = clients.into_iter().map(|client| client.join().unwrap()).sum();
         (early, late, echoed)
     });
