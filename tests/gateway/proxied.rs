@@ -1,15 +1,14 @@
 //! The addresses of clients of proxies, as a service, operators and the access log see them: nginx and
 //! HAProxy in front as docs/operations.md shows them, and what is claimed by those who may not.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 
 use rustls::StreamOwned;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::access_log;
 use crate::admin_client::{CONFIG, TOKEN, request};
 use crate::certificates::CertificateFolder;
 use crate::frames::{TEXT, client_frame};
@@ -56,9 +55,7 @@ impl Proxied {
 
     /// The lines of the access log.
     fn access(&self) -> Vec<Value> {
-        let path: PathBuf = self.folder.path().join("access.log");
-        let text = fs::read_to_string(path).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        access_log::lines(&self.folder.path().join("access.log"))
     }
 
     /// The addresses of open connections, as operators see them.
