@@ -105,6 +105,12 @@ impl Network {
         self.kernel.state().descriptors
     }
 
+    /// What is allocated for bytes that the server has sent and no client has received.
+    #[must_use]
+    pub fn send_buffer_capacity(&self) -> usize {
+        self.kernel.state().streams.iter().map(|stream| stream.to_client.capacity()).sum()
+    }
+
     /// Waits that returned at least one event.
     #[must_use]
     pub fn waits(&self) -> u64 {

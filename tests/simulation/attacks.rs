@@ -2,9 +2,15 @@
 //! is really done in each turn is metered where it is done (`tidegate::work::meter`) and held against
 //! what the turn was charged with and against the bound of a turn. What is held is recounted after each
 //! turn and held against what is charged to the pool (`tidegate::conn::check_invariants`), which is
-//! small here, so that attacks use it up.
+//! small here, so that attacks use it up. In a process of its own, what the allocator has given is held against
+//! the same.
 
-use tidegate::services::DeflateOptions;
+use std::process::Command;
+use std::sync::Arc;
+
+use tidegate::services::{
+    Broadcast, DeflateOptions, Echo, Handler, LoopSite, Order, Route, RouteOptions, Service,
+};
 use tidegate::sim::{Random, ServerSettings};
 use tidegate::work::{WorkLimits, meter, prices};
 
@@ -63,18 +69,22 @@ const TURN_MAX: u64 = LIMITS.turn + 2 * (LIMITS.share + prices::STEP_MAX) + 200_
 /// Beyond what was charged: what no step is charged for because it is small, in all steps of a turn.
 const UNCHARGED_MAX: u64 = 12_000;
 
+/// What a loop has whatever its clients do: the table of connections with room for 4096, of 64 bytes each, a
+/// receive buffer, the scratch of what it inflates and compresses, and queues.
+const UNCHARGED_BYTES_MAX: usize = 640 << 10;
+
 /// Room for one message of each attacker, and not for two.
 const POOL_BYTES_MAX: usize = 4 << 20;
 
 /// Turns that a client with one short message may have to wait for its reply.
 const WAIT_MAX: usize = 40;
 
-fn world(seed: u64) -> World {
+fn setup(seed: u64) -> Setup {
     let mut server = ServerSettings { pool_bytes_max: POOL_BYTES_MAX, ..ServerSettings::default() };
     server.connections.work = LIMITS;
     server.connections.receive_buffer_bytes = 16 << 10;
     let deflate = DeflateOptions { level: 9, bytes_min: 100, ..DeflateOptions::default() };
-    World::new(&Setup { seed, server, deflate, ..Setup::default() })
+    Setup { seed, server, deflate, ..Setup::default() }
 }
 
 fn open(world: &mut World, request: &[u8]) -> Client {
@@ -171,9 +181,13 @@ impl Bystander {
     }
 }
 
-fn run(seed: u64) -> Result<usize, String> {
+/// The attacks of a seed, and what `after_turn` finds after each turn of the loop until all leave.
+fn run(
+    seed: u64,
+    mut world: World,
+    mut after_turn: impl FnMut(&World) -> Result<(), String>,
+) -> Result<(), String> {
     let mut random = Random::new(seed);
-    let mut world = world(seed);
     let mut bystanders: Vec<Bystander> = (0..3)
         .map(|_| {
             let client = open(&mut world, &upgrade_request("/echo"));
@@ -193,7 +207,6 @@ fn run(seed: u64) -> Result<usize, String> {
         .collect();
     let mut joiners = Vec::new();
     let _ = meter::take();
-    let mut longest = 0;
     for round in 0..150 {
         for (attack, client) in &mut attackers {
             if *attack == Attack::Connections && random.percent(30) {
@@ -224,16 +237,8 @@ fn run(seed: u64) -> Result<usize, String> {
                 bystander.waits = Some(0);
             }
         }
-        world.server.step()?;
-        let spent = meter::take();
-        let charged = world.server.work_used(0).unwrap_or(0);
-        longest = longest.max(spent);
-        if spent > charged + UNCHARGED_MAX {
-            return Err(format!("round {round}: {spent} units done, {charged} charged"));
-        }
-        if spent > TURN_MAX {
-            return Err(format!("round {round}: a turn of {spent} units"));
-        }
+        world.step()?;
+        after_turn(&world).map_err(|broken| format!("round {round}: {broken}"))?;
         for client in &mut members {
             client.read_all();
         }
@@ -242,7 +247,24 @@ fn run(seed: u64) -> Result<usize, String> {
         }
     }
     leave(&mut world, bystanders, members, attackers, joiners)?;
-    Ok(usize::try_from(longest).unwrap())
+    let left = world.held_bytes();
+    if left > UNCHARGED_BYTES_MAX.cast_signed() {
+        return Err(format!("{left} bytes are held at the end"));
+    }
+    Ok(())
+}
+
+/// Holds what a turn has done against what it was charged with; what it has done.
+fn check_work(world: &World) -> Result<u64, String> {
+    let spent = meter::take();
+    let charged = world.server.work_used(0).unwrap_or(0);
+    if spent > charged + UNCHARGED_MAX {
+        return Err(format!("{spent} units done, {charged} charged"));
+    }
+    if spent > TURN_MAX {
+        return Err(format!("a turn of {spent} units"));
+    }
+    Ok(spent)
 }
 
 /// All leave: whatever was held for them is given back.
@@ -275,14 +297,72 @@ fn leave(
 
 #[test]
 fn no_turn_is_longer_than_its_bound_and_who_wants_little_waits_little() {
-    let count = std::env::var("TIDEGATE_SIM_SEEDS").ok().and_then(|count| count.parse().ok());
     let mut longest = 0;
-    for seed in 0..count.unwrap_or(25) {
-        match run(seed) {
-            Ok(own) => longest = longest.max(own),
-            Err(broken) => panic!("seed {seed}: {broken}"),
+    for seed in seeds() {
+        let after_turn = |world: &World| {
+            longest = longest.max(check_work(world)?);
+            Ok(())
+        };
+        if let Err(broken) = run(seed, World::new(&setup(seed)), after_turn) {
+            panic!("seed {seed}: {broken}");
         }
     }
     // The attacks are worth their name.
-    assert!(longest as u64 > LIMITS.turn || !cfg!(debug_assertions), "{longest}");
+    assert!(longest > LIMITS.turn || !cfg!(debug_assertions), "{longest}");
+}
+
+fn seeds() -> std::ops::Range<u64> {
+    let count = std::env::var("TIDEGATE_SIM_SEEDS").ok().and_then(|count| count.parse().ok());
+    0..count.unwrap_or(25)
+}
+
+/// In a process of its own: other tests allocate as well.
+#[test]
+fn all_that_is_allocated_is_charged() {
+    let program = std::env::current_exe().unwrap();
+    let test = "attacks::all_that_is_allocated_is_charged_alone";
+    let arguments = ["--exact", test, "--ignored", "--nocapture", "--test-threads=1"];
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}\n{errors}");
+}
+
+#[test]
+#[ignore = "the test above runs it without any other"]
+fn all_that_is_allocated_is_charged_alone() {
+    let mut most = 0;
+    for seed in seeds() {
+        let setup = setup(seed);
+        let world = World::serving(&setup, |_| plain_routes(&setup));
+        let after_turn = |world: &World| {
+            let held = usize::try_from(world.held_bytes()).map_err(|error| error.to_string())?;
+            let charged = usize::try_from(world.counter("pool_bytes_now")).unwrap();
+            most = most.max(held);
+            if held > charged + UNCHARGED_BYTES_MAX || charged > POOL_BYTES_MAX {
+                return Err(format!("{held} bytes are held, and {charged} are charged"));
+            }
+            Ok(())
+        };
+        if let Err(broken) = run(seed, world, after_turn) {
+            panic!("seed {seed}: {broken}");
+        }
+    }
+    // The attacks use the pool up.
+    assert!(most > POOL_BYTES_MAX / 2, "{most}");
+}
+
+/// Services without the journal of the simulation, which holds memory of its own.
+fn plain_routes(setup: &Setup) -> Vec<Route> {
+    let options = RouteOptions {
+        message_bytes_max: 1 << 20,
+        deflate: Some(setup.deflate),
+        ..RouteOptions::default()
+    };
+    let echo = |_: LoopSite| Box::new(Echo) as Box<dyn Service>;
+    let broadcast = |_: LoopSite| Box::new(Broadcast::new(Order::Topic)) as Box<dyn Service>;
+    vec![
+        Route::new("/echo", Handler::Socket(Arc::new(echo), options.clone())),
+        Route::new("/broadcast", Handler::Socket(Arc::new(broadcast), options)),
+    ]
 }

@@ -11,6 +11,14 @@
     reason = "a test fails by panicking; helpers of tests as well"
 )]
 
+use std::alloc::System;
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+/// Counts, for the test that holds it against what is charged.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
 /// The example service, whose half minute of silence passes at once in virtual time.
 #[path = "../../examples/add_service.rs"]
 #[expect(dead_code, reason = "its main starts a real server")]

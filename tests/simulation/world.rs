@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rustls::ClientConfig;
+use stats_alloc::Region;
 use tidegate::config::SlowPolicy;
 use tidegate::reactor::{DrainProgress, DrainTerms};
 use tidegate::services::{
@@ -14,6 +15,7 @@ use tidegate::services::{
 use tidegate::sim::{Faults, Network, ServerSettings, SimClock, SimServer};
 use tidegate::timer::Clock as _;
 
+use crate::ALLOCATOR;
 use crate::add_service::Add;
 use crate::client::{Client, LineClient, Records};
 use crate::services::{CloseOnOpen, Gatekeeper, Journal, Relay, SelfMessenger, Watched};
@@ -54,6 +56,9 @@ pub(crate) struct World {
     clock: SimClock,
     has_cipher: bool,
     tls: Option<(TlsSetup, Arc<ClientConfig>)>,
+    /// What the server and the kernel below it have allocated and not freed since the first turn. With other
+    /// tests at the same time, theirs is in it.
+    allocated_bytes: isize,
 }
 
 impl World {
@@ -75,7 +80,9 @@ impl World {
         let server = SimServer::new(&network, &settings, &routes(&journal));
         let clock = network.clock();
         let has_cipher = setup.server.has_fake_cipher;
-        let mut world = Self { network, server, journal, settings, clock, has_cipher, tls };
+        let allocated_bytes = 0;
+        let mut world =
+            Self { network, server, journal, settings, clock, has_cipher, tls, allocated_bytes };
         world.settle();
         world
     }
@@ -99,9 +106,29 @@ impl World {
 
     /// As [`World::settle`], with the broken invariant as an error.
     pub(crate) fn try_settle(&mut self) -> Result<(), String> {
-        self.server.settle(TURNS_MAX)?;
+        self.run(|server| server.settle(TURNS_MAX))?;
         let entries = self.journal.entries();
         entries.violations.first().map_or(Ok(()), |broken| Err(broken.clone()))
+    }
+
+    /// Lets each loop take a turn that would be awake.
+    pub(crate) fn step(&mut self) -> Result<bool, String> {
+        self.run(SimServer::step)
+    }
+
+    fn run<T>(&mut self, run: impl FnOnce(&mut SimServer) -> T) -> T {
+        let region = Region::new(ALLOCATOR);
+        let result = run(&mut self.server);
+        let change = region.change();
+        let [more, less] =
+            [change.bytes_allocated, change.bytes_deallocated].map(usize::cast_signed);
+        self.allocated_bytes += more - less;
+        result
+    }
+
+    /// What the server has allocated and not freed since the first turn, where no other test runs.
+    pub(crate) fn held_bytes(&self) -> isize {
+        self.allocated_bytes - self.network.send_buffer_capacity().cast_signed()
     }
 
     /// Advances the clock by `ms`, and runs the loops at each time they asked to be woken.
