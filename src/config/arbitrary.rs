@@ -539,8 +539,12 @@ fn token_place() -> impl Strategy<Value = TokenPlace> {
     })
 }
 
-/// A text that the rule accepts, or one item of a list.
+/// A text that the rule accepts, or one item of a list. None that looks as a secret does where it is printed.
 pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
+    any_text(rule).prop_filter("no hidden secret", |text| !text.contains("***")).boxed()
+}
+
+fn any_text(rule: Rule) -> BoxedStrategy<String> {
     match rule {
         Rule::Identities | Rule::Name | Rule::Upstream => "[!-~é张]{1,16}".boxed(),
         Rule::LocalAddresses => "10\\.0\\.0\\.[1-9]".boxed(),

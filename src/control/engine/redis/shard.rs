@@ -56,6 +56,25 @@ struct Probe {
     channel: Vec<u8>,
     sent: u64,
     heard: u64,
+    /// Whether anything was pushed since it was last about to say something.
+    is_pushed: bool,
+}
+
+impl Probe {
+    /// The next number to say. Where many are not heard yet, none while others are pushed, behind which they may
+    /// be: of a gateway that falls behind the server holds megabytes back.
+    fn next(&mut self) -> Result<Option<u64>, Failure> {
+        let is_pushed = std::mem::take(&mut self.is_pushed);
+        if self.sent - self.heard >= UNHEARD_MAX {
+            return if is_pushed { Ok(None) } else { Err(Failure::Unheard) };
+        }
+        self.sent += 1;
+        Ok(Some(self.sent))
+    }
+
+    fn heard(&mut self, number: u64) {
+        self.heard = number.min(self.sent);
+    }
 }
 
 /// What a server pushes.
@@ -94,7 +113,8 @@ impl Shard {
             read: load(&mut commands, include_bytes!("read.lua")).await?,
             positions: load(&mut commands, include_bytes!("positions.lua")).await?,
         };
-        let probe = Probe { channel: names.probe(partition, node, nonce), sent: 0, heard: 0 };
+        let channel = names.probe(partition, node, nonce);
+        let probe = Probe { channel, sent: 0, heard: 0, is_pushed: false };
         let verbs = names.verbs();
         let waiting = VecDeque::new();
         let replication = own;
@@ -181,12 +201,10 @@ impl Shard {
 
     /// Says something to itself, unless what it said before was not heard.
     pub(super) fn probe(&mut self, beat: u32) -> Result<(), Failure> {
-        if self.probe.sent - self.probe.heard >= UNHEARD_MAX {
-            return Err(Failure::Unheard);
+        if let Some(number) = self.probe.next()? {
+            let channel = self.probe.channel.clone();
+            self.publish(&channel, number.to_string().as_bytes(), Pending::Probe, beat);
         }
-        self.probe.sent += 1;
-        let (channel, number) = (self.probe.channel.clone(), self.probe.sent.to_string());
-        self.publish(&channel, number.as_bytes(), Pending::Probe, beat);
         Ok(())
     }
 
@@ -254,6 +272,7 @@ impl Shard {
             return Err(Failure::Server(error));
         }
         let Value::Push { kind, data } = value else { return Ok(Push::Nothing) };
+        self.probe.is_pushed = true;
         if matches!(kind, PushKind::Message | PushKind::SMessage) {
             let [channel, message]: [Value; 2] = data.try_into().map_err(|_| Malformed)?;
             return Ok(self.heard(bytes(channel)?, bytes(message)?)?);
@@ -274,7 +293,7 @@ impl Shard {
             return Ok(Push::Message(channel, message));
         }
         let number = parse_number(&message).ok_or(Malformed)?;
-        self.probe.heard = number.min(self.probe.sent);
+        self.probe.heard(number);
         Ok(Push::Nothing)
     }
 }
@@ -292,3 +311,42 @@ const SUBSCRIBED_AT_ONCE: usize = 512;
 const UNHEARD_MAX: u64 = 3;
 /// Above it no more commands are taken.
 const OUTGOING_BYTES_MAX: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn probe() -> Probe {
+        Probe { channel: b"own".to_vec(), sent: 0, heard: 0, is_pushed: false }
+    }
+
+    #[test]
+    fn a_connection_that_nothing_comes_from_is_dead() {
+        let mut probe = probe();
+        for number in 1..=10 {
+            assert!(matches!(probe.next(), Ok(Some(next)) if next == number));
+            probe.heard(number);
+        }
+        for _ in 0..UNHEARD_MAX {
+            assert!(matches!(probe.next(), Ok(Some(_))));
+        }
+        assert!(matches!(probe.next(), Err(Failure::Unheard)));
+    }
+
+    #[test]
+    fn what_is_said_may_wait_behind_what_others_say() {
+        let mut probe = probe();
+        for _ in 0..UNHEARD_MAX {
+            assert!(matches!(probe.next(), Ok(Some(_))));
+        }
+        for _ in 0..100 {
+            probe.is_pushed = true;
+            assert!(matches!(probe.next(), Ok(None)));
+        }
+        probe.heard(1);
+        assert!(matches!(probe.next(), Ok(Some(4))));
+        probe.is_pushed = true;
+        assert!(matches!(probe.next(), Ok(None)));
+        assert!(matches!(probe.next(), Err(Failure::Unheard)));
+    }
+}
