@@ -19,6 +19,10 @@ pub trait EngineLink: Send + Sync {
     /// Asks.
     fn ask(&self, question: EngineQuestion);
 
+    /// An instance has refused this many questions itself, as too many of its own were under way: they are counted
+    /// with those that are refused here.
+    fn refused(&self, count: u64);
+
     /// The number of this gateway, which no other has.
     fn node(&self) -> u64;
 }

@@ -136,6 +136,7 @@ impl<C> SharedTopics<C> {
         for question in self.remote.take_questions() {
             self.link.ask(question);
         }
+        self.link.refused(self.remote.take_refused());
         self.gather();
     }
 

@@ -1,10 +1,23 @@
-//! Faults of gateways and of their proxies, which are the same for all engines.
+//! Faults of gateways and of their links, which are the same for all engines.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::proxy::Proxy;
 use crate::rig::Rig;
-use crate::wait::now;
+use crate::wait::{now, pass};
+
+/// How long an engine stands still in one round, for those who may give it up by a time of their own.
+pub(crate) const LONG: Duration = Duration::from_secs(30);
+
+/// An engine stands still for [`LONG`], under load.
+pub(crate) fn stopped_long(rig: &mut Rig, pause: impl FnOnce(), resume: impl FnOnce()) -> Instant {
+    let before = rig.outages();
+    pause();
+    rig.move_some();
+    rig.all_away_since(&before);
+    pass(LONG);
+    resume();
+    now()
+}
 
 /// Kills a gateway, and starts it again while the members are at another.
 pub(crate) fn gateway_killed(rig: &mut Rig) -> Instant {
@@ -27,13 +40,21 @@ pub(crate) fn gateway_stopped(rig: &mut Rig) -> Instant {
     now()
 }
 
-/// Cuts the proxies of one gateway or two.
-pub(crate) fn cut(rig: &mut Rig, proxies: &[Proxy]) -> Instant {
+/// A link between a gateway and its engine.
+pub(crate) trait NetworkLink {
+    /// From now on nothing goes either way, and neither end is told.
+    fn cut(&self);
+
+    fn mend(&self);
+}
+
+/// Cuts the links of one gateway or two.
+pub(crate) fn cut(rig: &mut Rig, links: &[impl NetworkLink]) -> Instant {
     let mut chosen = vec![rig.any_gateway(), rig.any_gateway()];
     chosen.dedup();
     let before = rig.outages();
     for &index in &chosen {
-        proxies[index].cut();
+        links[index].cut();
     }
     rig.move_some();
     // Either they notice, or they do not.
@@ -42,7 +63,7 @@ pub(crate) fn cut(rig: &mut Rig, proxies: &[Proxy]) -> Instant {
         rig.away_since(index, before[index]);
     }
     for &index in &chosen {
-        proxies[index].mend();
+        links[index].mend();
     }
     now()
 }

@@ -10,8 +10,9 @@
 //! | `members`, `publishers` | clients that come back, and calls of the HTTP API |
 //! | `endpoints` | where the gateways are |
 //! | `proxy` | a link that can be cut |
+//! | `network` | networks with links that can be cut, and hosts that can be parted |
 //! | `rig` | all of them, and a round |
-//! | `faults` | what befalls gateways and proxies |
+//! | `faults` | what befalls gateways and their links |
 //! | `redis`, `nats` | rounds with each engine |
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panic")]
@@ -27,6 +28,7 @@ mod model;
 #[allow(dead_code, reason = "shared with others")]
 #[path = "../support/nats_server.rs"]
 mod nats_server;
+mod network;
 #[path = "../support/port.rs"]
 mod port;
 mod proxy;

@@ -3,9 +3,10 @@
 
 use std::time::Instant;
 
-use crate::faults::{cut, gateway_killed, gateway_stopped};
+use crate::faults::{cut, gateway_killed, gateway_stopped, stopped_long};
 use crate::model::Promise;
 use crate::nats_server::NatsServer;
+use crate::network::{Host, in_own_network};
 use crate::proxy::Proxy;
 use crate::rig::Rig;
 use crate::wait::{now, until};
@@ -61,6 +62,29 @@ fn nats_stopped() {
     });
 }
 
+/// One round, as it takes half a minute.
+#[test]
+#[ignore = "stands still for 30 s"]
+fn nats_stopped_for_30_s() {
+    let Some(nats) = NatsServer::start() else { return };
+    let mut rig = Rig::start("nats_stopped_for_30_s", Promise::Everything, two(&nats));
+    rig.one_round(|rig| stopped_long(rig, || nats.pause(), || nats.resume()));
+}
+
+/// Each gateway has a link of its own, and nothing that goes on a link that is cut gets anywhere.
+#[test]
+fn nats_link_cut() {
+    in_own_network("nats::nats_link_cut", || {
+        let host = Host::new(0, 2);
+        let Some(nats) = host.run(NatsServer::start_everywhere) else { return };
+        let url = |link| format!("nats://{}:{}", host.address(link), nats.port());
+        let tables = [0, 1].map(|link| table(&[url(link)], 1)).into();
+        let links = [0, 1].map(|link| host.link(link));
+        let mut rig = Rig::start("nats_link_cut", Promise::Everything, tables);
+        rig.rounds(|rig| cut(rig, &links));
+    });
+}
+
 #[test]
 fn nats_cut() {
     let Some(nats) = NatsServer::start() else { return };
@@ -94,6 +118,41 @@ fn leader_killed(rig: &mut Rig, servers: &mut [NatsServer; 3]) -> Instant {
     }
     servers[leading].start_again();
     since
+}
+
+/// One of three servers is parted from the others, with a gateway that knows no other. It serves nothing, and what
+/// is acknowledged elsewhere reaches the members of that gateway afterwards.
+#[test]
+fn nats_minority() {
+    in_own_network("nats::nats_minority", || {
+        let hosts = [0, 1, 2].map(|number| Host::new(number, 1));
+        let addresses = hosts.each_ref().map(|own| own.address(0));
+        let servers =
+            NatsServer::start_cluster_at(addresses, |number, launch| hosts[number].run(launch));
+        let Some(servers) = servers else { return };
+        let tables = servers.iter().map(|own| table(&[own.url()], 3)).collect();
+        let mut rig = Rig::start("nats_minority", Promise::Everything, tables);
+        rig.few_rounds(|rig| parted(rig, &servers, &hosts));
+    });
+}
+
+fn parted(rig: &mut Rig, servers: &[NatsServer; 3], hosts: &[Host; 3]) -> Instant {
+    // The leader, or another.
+    let alone = (leader(servers) + usize::from(rig.random.is_heads())) % 3;
+    let others = [1, 2].map(|step| &hosts[(alone + step) % 3]);
+    for other in others {
+        hosts[alone].part(other);
+    }
+    rig.set_away(alone, true);
+    rig.move_some();
+    // The two that are left serve.
+    rig.publish_one();
+    assert!(!rig.is_acknowledged_by(alone), "a minority serves");
+    for other in others {
+        hosts[alone].rejoin(other);
+    }
+    rig.set_away(alone, false);
+    now()
 }
 
 /// The place of the server that leads the stream, once its followers have all of it: a majority may be without

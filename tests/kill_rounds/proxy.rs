@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
+use crate::faults::NetworkLink;
+
 /// Passes on to an address. While it is cut nothing goes either way and nothing ends, as with lost packets: what
 /// was sent meanwhile comes late, after it was mended.
 #[derive(Debug)]
@@ -38,12 +40,14 @@ impl Proxy {
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
+}
 
-    pub(crate) fn cut(&self) {
+impl NetworkLink for Proxy {
+    fn cut(&self) {
         *self.gate.is_cut.lock().unwrap_or_else(PoisonError::into_inner) = true;
     }
 
-    pub(crate) fn mend(&self) {
+    fn mend(&self) {
         *self.gate.is_cut.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.gate.mended.notify_all();
     }

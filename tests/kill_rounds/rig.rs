@@ -68,8 +68,21 @@ impl Rig {
     }
 
     /// Makes rounds with this fault, which says since when it is over, and prints what they have come to.
-    pub(crate) fn rounds(&mut self, mut fault: impl FnMut(&mut Self) -> Instant) {
-        let rounds = rounds();
+    pub(crate) fn rounds(&mut self, fault: impl FnMut(&mut Self) -> Instant) {
+        self.make(rounds(), fault);
+    }
+
+    /// The same with a fault that takes long: a fifth of the rounds, at least one.
+    pub(crate) fn few_rounds(&mut self, fault: impl FnMut(&mut Self) -> Instant) {
+        self.make(rounds().div_ceil(5), fault);
+    }
+
+    /// The same with one round, however many are wanted.
+    pub(crate) fn one_round(&mut self, fault: impl FnMut(&mut Self) -> Instant) {
+        self.make(1, fault);
+    }
+
+    fn make(&mut self, rounds: usize, mut fault: impl FnMut(&mut Self) -> Instant) {
         let mut total = Summary::default();
         let mut times = Vec::new();
         for round in 0..rounds {
@@ -105,18 +118,13 @@ impl Rig {
         self.publishers.pause();
         until("the publishers are idle", || self.publishers.is_idle().then_some(()));
         self.reach_all();
-        let ends = self.settle();
         for own in self.publishers.take_published() {
             self.model.attempted(own.channel, own.id);
             if let Some(position) = own.position {
                 self.model.acknowledged(own.channel, own.id, position);
             }
         }
-        for (number, member) in self.members.iter().enumerate() {
-            for (channel, seen) in member.take_seen() {
-                self.model.seen(number, channel, seen);
-            }
-        }
+        let ends = self.settle();
         match self.model.end_round(&ends) {
             Ok(summary) => (summary, live),
             Err(faults) => {
@@ -178,14 +186,21 @@ impl Rig {
         are_there.then_some(())
     }
 
-    /// Reads all histories, until all members are where these end: what was not answered may come late.
+    /// Reads all histories, until all members are where these end, and takes what the members have seen: what was
+    /// not answered may come late, also while that is done.
     fn settle(&mut self) -> Vec<(Position, Vec<(u64, u64)>)> {
         until("members and histories agree", || {
             let ends: Vec<_> =
                 (0..self.channels.len()).map(|channel| self.history(channel)).collect();
             let endpoints: Vec<Position> = ends.iter().map(|(end, _)| end.clone()).collect();
             let agree = (0..POLLS).find_map(|_| self.are_at(&endpoints, |own, end| own == end));
-            agree.map(|()| ends)
+            agree?;
+            for (number, member) in self.members.iter().enumerate() {
+                for (channel, seen) in member.take_seen() {
+                    self.model.seen(number, channel, seen);
+                }
+            }
+            self.are_at(&endpoints, |own, end| own == end).map(|()| ends)
         })
     }
 
@@ -234,9 +249,35 @@ impl Rig {
         self.endpoints.get(index).set_away(false);
     }
 
-    /// Waits until a gateway has noticed an outage since it had noticed this many.
+    /// Has clients take a gateway for one that is away, or not any more.
+    pub(crate) fn set_away(&self, index: usize, is_away: bool) {
+        self.endpoints.get(index).set_away(is_away);
+    }
+
+    /// Publishes at a gateway that is not away, until it is acknowledged.
+    pub(crate) fn publish_one(&mut self) {
+        let channel = self.random.index(self.channels.len());
+        self.publish(channel);
+    }
+
+    /// Publishes at this gateway, and returns whether it is acknowledged.
+    pub(crate) fn is_acknowledged_by(&mut self, index: usize) -> bool {
+        let own = Endpoint::new(self.gateways[index].address(), self.gateways[index].api_address());
+        let mut caller = Caller::new(Endpoints::new(vec![own]), self.random.clone());
+        let (channel, id) = (self.random.index(self.channels.len()), self.publishers.next_id());
+        self.model.attempted(channel, id);
+        let body = json!({ "channel": self.channels[channel], "data": id });
+        let Ok(result) = caller.call("publish", &body) else { return false };
+        self.model.acknowledged(channel, id, position_of(&result));
+        true
+    }
+
+    /// Waits until a gateway has noticed an outage since it had noticed this many, or is still in the last one.
     pub(crate) fn away_since(&self, index: usize, before: usize) {
-        let is_away = || (outages(&self.gateways[index]) > before).then_some(());
+        let is_away = || {
+            let outages = outages(&self.gateways[index]);
+            (outages > before || outages >= arrivals(&self.gateways[index])).then_some(())
+        };
         until("a gateway notices an outage", is_away);
     }
 
@@ -256,6 +297,11 @@ impl Rig {
 /// The outages in the log of a gateway.
 fn outages(gateway: &Gateway) -> usize {
     gateway.log_lines().iter().filter(|line| line.contains("the engine is away")).count()
+}
+
+/// How often a gateway has reached the engine: once more than it was away, unless it is.
+fn arrivals(gateway: &Gateway) -> usize {
+    gateway.log_lines().iter().filter(|line| line.contains("the engine is reached")).count()
 }
 
 fn endpoint(gateway: &Gateway) -> Endpoint {

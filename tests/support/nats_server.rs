@@ -14,13 +14,14 @@ use crate::port::reserved_port;
 use crate::skip::skip_without;
 use crate::wait::until;
 
-/// A NATS on 127.0.0.1, with JetStream in files unless the configuration has it otherwise.
+/// A NATS, on 127.0.0.1 unless it is started elsewhere, with JetStream in files unless the configuration has it otherwise.
 #[derive(Debug)]
 pub(crate) struct NatsServer {
     program: PathBuf,
     /// What the configuration has beside the address and the folder.
     options: String,
     folder: TempDir,
+    address: Ipv4Addr,
     port: u16,
     /// `None` while it is stopped.
     child: Option<Child>,
@@ -47,21 +48,36 @@ impl NatsServer {
 
     /// Starts a cluster of three, whose members know each other.
     pub(crate) fn start_cluster() -> Option<[Self; 3]> {
+        Self::start_cluster_at([Ipv4Addr::LOCALHOST; 3], |_, launch| launch())
+    }
+
+    /// The same, with an address for each. `there` has the server with this number launched where it is to be.
+    pub(crate) fn start_cluster_at(
+        addresses: [Ipv4Addr; 3],
+        there: impl Fn(usize, &mut (dyn FnMut() -> bool + Send)) -> bool,
+    ) -> Option<[Self; 3]> {
         until("a cluster starts", || {
-            let routes = [(); 3].map(|()| reserved_port());
-            let list = routes.map(|port| format!("nats://127.0.0.1:{port}")).join(", ");
-            let servers = routes.map(|port| {
-                let cluster =
-                    format!("name: three, listen: \"127.0.0.1:{port}\", routes: [{list}]");
+            let routes = addresses.map(|address| format!("{address}:{}", reserved_port()));
+            let list = routes.each_ref().map(|own| format!("nats://{own}")).join(", ");
+            let servers = [0, 1, 2].map(|number| {
+                let own = &routes[number];
+                let cluster = format!("name: three, listen: \"{own}\", routes: [{list}]");
                 let options = format!("{JETSTREAM}cluster {{ {cluster} }}\n");
                 let mut server = Self::new("nats-server", &options)?;
-                server.port = reserved_port();
+                (server.address, server.port) = (addresses[number], reserved_port());
                 // Another process may have taken a port meanwhile; then all begin anew.
-                Some(server.launch().then_some(server))
+                Some(there(number, &mut || server.launch()).then_some(server))
             });
             let [Some(one), Some(two), Some(three)] = servers else { return Some(None) };
             Some(Some([one?, two?, three?]))
         })
+    }
+
+    /// Starts one at all addresses, also those of other networks.
+    pub(crate) fn start_everywhere() -> Option<Self> {
+        let mut server = Self::new("nats-server", JETSTREAM)?;
+        server.address = Ipv4Addr::UNSPECIFIED;
+        Some(server.on_some_port())
     }
 
     /// The name by which other servers know it.
@@ -70,13 +86,16 @@ impl NatsServer {
     }
 
     fn start_program(name: &str, options: &str) -> Option<Self> {
-        let mut server = Self::new(name, options)?;
+        Some(Self::new(name, options)?.on_some_port())
+    }
+
+    fn on_some_port(mut self) -> Self {
         // Another process may take the port before NATS binds it; then another port is tried.
         until("a NATS starts", || {
-            server.port = reserved_port();
-            server.launch().then_some(())
+            self.port = reserved_port();
+            self.launch().then_some(())
         });
-        Some(server)
+        self
     }
 
     fn new(name: &str, options: &str) -> Option<Self> {
@@ -86,12 +105,18 @@ impl NatsServer {
             return None;
         }
         let folder = TempDir::new().unwrap();
-        Some(Self { program, options: options.to_owned(), folder, port: 0, child: None })
+        let (options, address) = (options.to_owned(), Ipv4Addr::LOCALHOST);
+        Some(Self { program, options, folder, address, port: 0, child: None })
     }
 
     /// Its URL.
     pub(crate) fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://{}:{}", self.address, self.port)
+    }
+
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// The number of its process.
@@ -134,15 +159,16 @@ impl NatsServer {
         let name = self.name();
         let options = self.options.replace("FOLDER", &folder);
         let file = self.folder.path().join("nats.conf");
-        let port = self.port;
-        let text = format!("server_name: \"{name}\"\nlisten: \"127.0.0.1:{port}\"\n{options}");
+        let at = (self.address, self.port);
+        let listen = format!("{}:{}", at.0, at.1);
+        let text = format!("server_name: \"{name}\"\nlisten: \"{listen}\"\n{options}");
         fs::write(&file, text).unwrap();
         let log = fs::File::create(self.folder.path().join("log")).unwrap();
         let mut command = Command::new(&self.program);
         command.arg("-c").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().unwrap());
         let answers = until("NATS answers or ends", || {
-            if greeting(port).is_some_and(|greeting| greeting.contains(&name)) {
+            if greeting(at).is_some_and(|greeting| greeting.contains(&name)) {
                 return Some(true);
             }
             let child = self.child.as_mut().unwrap();
@@ -169,9 +195,9 @@ impl Drop for NatsServer {
     }
 }
 
-/// What a NATS on this port says first.
-fn greeting(port: u16) -> Option<String> {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+/// What a NATS says there first.
+fn greeting(at: (Ipv4Addr, u16)) -> Option<String> {
+    let stream = TcpStream::connect(at).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).ok()?;

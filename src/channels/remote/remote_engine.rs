@@ -24,6 +24,8 @@ pub struct RemoteEngine<C> {
     /// Tells a question from earlier ones in its place.
     generation: u32,
     questions: Vec<EngineQuestion>,
+    /// Questions that were not asked since this was taken.
+    refused: u64,
 }
 
 #[derive(Debug)]
@@ -36,7 +38,8 @@ impl<C> RemoteEngine<C> {
     /// One that asks nothing yet, and has up to `waiting_max` questions under way.
     #[must_use]
     pub fn new(port: Port, waiting_max: usize) -> Self {
-        Self { port, waiting: Slab::new(), waiting_max, generation: 0, questions: Vec::new() }
+        let (waiting, questions) = (Slab::new(), Vec::new());
+        Self { port, waiting, waiting_max, generation: 0, questions, refused: 0 }
     }
 
     /// Tells how it is called by those who answer.
@@ -47,6 +50,11 @@ impl<C> RemoteEngine<C> {
     /// What is to be asked, in order.
     pub fn take_questions(&mut self) -> std::vec::Drain<'_, EngineQuestion> {
         self.questions.drain(..)
+    }
+
+    /// How many questions were refused since this was called last, as too many were under way.
+    pub fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
     }
 
     /// Gives out who waits for what has come.
@@ -105,6 +113,7 @@ impl<C> RemoteEngine<C> {
     /// Asks, or gives the context back if there are too many questions under way.
     fn ask(&mut self, context: C, action: EngineAction) -> Result<(), C> {
         if self.waiting.len() >= self.waiting_max {
+            self.refused += 1;
             return Err(context);
         }
         self.generation = self.generation.wrapping_add(1);
@@ -223,3 +232,33 @@ impl Retention {
 
 /// Questions for which room is kept when none is under way.
 const WAITING_KEPT: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_above_the_limit_is_refused_and_counted() {
+        let (mut own, mut events) = (RemoteEngine::new(Port(3), 2), Vec::new());
+        let channel: Arc<str> = "a".into();
+        for context in 0..4 {
+            own.remove(&channel, context, &mut events);
+        }
+        let refused = |own: &EngineEvent<i32>| {
+            let EngineEvent::Removed(context, Err(EngineError::Unavailable)) = own else {
+                panic!("{own:?}")
+            };
+            *context
+        };
+        assert_eq!(events.iter().map(refused).collect::<Vec<_>>(), [2, 3]);
+        let asked: Vec<u64> = own.take_questions().map(|own| own.number).collect();
+        assert_eq!((asked.len(), own.take_refused(), own.take_refused()), (2, 2, 0));
+        // An answer makes room for one.
+        events.clear();
+        own.on_event(PortEvent::Removed(asked[0], Ok(())), &mut events);
+        own.remove(&channel, 4, &mut events);
+        own.remove(&channel, 5, &mut events);
+        assert_eq!((events.len(), own.take_questions().len()), (2, 1));
+        assert_eq!(own.take_refused(), 1);
+    }
+}

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ struct State {
     /// What answers other gateways; `None` before the start.
     answerer: Mutex<Option<Arc<dyn NodeAnswerer>>>,
     is_up: AtomicBool,
+    /// Questions that ports have refused themselves.
+    refused: AtomicU64,
     counters: Arc<ControlCounters>,
     began: Instant,
 }
@@ -108,6 +110,7 @@ impl SharedEngine {
             surveyors: Mutex::default(),
             answerer: Mutex::default(),
             is_up: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
             counters,
             began: Instant::now(),
         });
@@ -192,6 +195,13 @@ impl EngineLink for SharedEngine {
         drop(inbox);
         if was_empty {
             self.state.is_asked.notify_one();
+        }
+    }
+
+    fn refused(&self, count: u64) {
+        // Nearly always nothing: loops share the line of the processor's cache only when it counts.
+        if count > 0 {
+            self.state.refused.fetch_add(count, Ordering::Relaxed);
         }
     }
 
@@ -438,7 +448,8 @@ impl State {
         self.counters.engine_lost.set(counts.lost);
         self.counters.engine_invalid.set(counts.invalid);
         self.counters.engine_late.set(counts.late);
-        self.counters.engine_refused.set(counts.refused);
+        let refused = self.refused.load(Ordering::Relaxed);
+        self.counters.engine_refused.set(counts.refused + refused);
         self.counters.engine_queued.set(counts.queued);
         self.counters.engine_queued_bytes_now.set(follower.queued_bytes() as u64);
         drop(follower);

@@ -79,6 +79,7 @@ impl<C> HomeEngine<C> {
             for question in own.remote.take_questions() {
                 own.link.ask(question);
             }
+            own.link.refused(own.remote.take_refused());
         }
     }
 

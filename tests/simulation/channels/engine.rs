@@ -49,6 +49,8 @@ impl EngineLink for Engine {
         state.home = Some(home);
     }
 
+    fn refused(&self, _: u64) {}
+
     fn node(&self) -> u64 {
         7
     }

@@ -50,20 +50,23 @@ impl Follower {
             return channel.work().waiting.push(join);
         }
         let is_kept = channel.retention.is_some();
-        let Some(reads) = &join.reads else {
-            self.joined(index, &join, Ok(None), output);
-            if is_kept {
-                self.ask_position_if_unknown(index);
+        match (channel.order, &join.reads) {
+            (_, None) if !is_kept => self.joined(index, &join, Ok(None), output),
+            (Order::Unknown, Some(JoinRead { recover: Some(_), .. })) => {
+                self.read_for(index, join, now, output);
             }
-            return;
-        };
-        match channel.order {
-            Order::Unknown if reads.recover.is_some() => self.read_for(index, join, now, output),
-            Order::Unknown | Order::Unchecked => {
+            // Also one that does not ask for its position: what is published behind its answer is known as such
+            // by the position alone.
+            (Order::Unknown, _) | (Order::Unchecked, Some(_)) => {
                 channel.work().waiting.push(join);
                 self.ask_position(index);
             }
-            Order::Steady | Order::Filling => {
+            (Order::Unchecked, None) => {
+                self.joined(index, &join, Ok(None), output);
+                self.ask_position(index);
+            }
+            (Order::Steady | Order::Filling, None) => self.joined(index, &join, Ok(None), output),
+            (Order::Steady | Order::Filling, Some(reads)) => {
                 let read = channel.seen().and_then(|seen| joined_at(seen, reads));
                 match read {
                     Some(read) => self.joined(index, &join, Ok(Some(read)), output),

@@ -20,13 +20,6 @@ impl Follower {
         }
     }
 
-    pub(super) fn ask_position_if_unknown(&mut self, index: u32) {
-        match self.channels[index as usize].order {
-            Order::Unknown | Order::Unchecked => self.ask_position(index),
-            Order::Steady | Order::Filling => {}
-        }
-    }
-
     /// Reads all behind what was given out.
     pub(super) fn fill(&mut self, index: u32, now: Millis, output: &mut FollowerOutput) {
         let channel = &mut self.channels[index as usize];

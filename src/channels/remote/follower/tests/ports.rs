@@ -37,6 +37,8 @@ impl Rng {
 struct Member {
     /// `None` if it does not ask for its position.
     position: Option<Position>,
+    /// Of one that does not: all behind this comes. `None` if it may have missed something.
+    whole_from: Option<Position>,
 }
 
 /// What an answer is waited for.
@@ -162,8 +164,10 @@ impl Node {
             for (channel, members) in &port.members {
                 wanted += members.len();
                 let top = model.position(channel);
-                for position in members.iter().filter_map(|own| own.position) {
-                    assert_eq!(Some(position), top, "a member of {channel} is behind");
+                for own in members {
+                    if let Some(position) = own.position.or(own.whole_from) {
+                        assert_eq!(Some(position), top, "a member of {channel} is behind: {own:?}");
+                    }
                 }
             }
         }
@@ -335,8 +339,9 @@ impl PortModel {
                 let members = self.members.remove(&channel).unwrap_or_default();
                 let positions = members.iter().filter_map(|own| own.position);
                 self.away.extend(positions.map(|own| (Arc::clone(&channel), own)));
+                let stays = members.into_iter().filter(|own| own.position.is_none());
                 let left: Vec<Member> =
-                    members.into_iter().filter(|own| own.position.is_none()).collect();
+                    stays.map(|own| Member { whole_from: None, ..own }).collect();
                 if left.is_empty() && !self.has_joins(&channel) {
                     self.leave_all(&channel);
                 } else {
@@ -400,14 +405,28 @@ impl PortModel {
         if let (Some(read), Some(from)) = (&read, recover) {
             check_recovery(read, (&channel, from), mode, model);
         }
-        self.members.entry(channel).or_default().push(Member { position });
+        // What is published from now on, where that is kept.
+        let is_unaware = position.is_none() && retention(&channel).is_some();
+        let whole_from = model.position(&channel).filter(|_| is_unaware);
+        self.members.entry(channel).or_default().push(Member { position, whole_from });
     }
 
     fn on_stream(&mut self, item: &StreamItem, model: &Model) {
         let StreamItem { channel, publication, position } = item;
         let Some(position) = position else { return };
         let Some(members) = self.members.get_mut(channel) else { return };
-        for own in members.iter_mut().filter_map(|own| own.position.as_mut()) {
+        for member in members {
+            let own = match (&mut member.position, &mut member.whole_from) {
+                (Some(own), _) => own,
+                // What was on its way when it came: later streams have higher epochs.
+                (None, Some(own))
+                    if (own.epoch.0, own.offset) >= (position.epoch.0, position.offset) =>
+                {
+                    continue;
+                }
+                (None, Some(own)) => own,
+                (None, None) => continue,
+            };
             assert_eq!(own.epoch, position.epoch, "of another stream");
             assert!(own.offset < position.offset, "{position:?} after {own:?}");
             let between = model.truth(channel, own.epoch, (own.offset, position.offset));
