@@ -23,6 +23,8 @@ mod router;
 mod shared_topics;
 
 pub use broadcast::Broadcast;
+#[cfg(feature = "sim")]
+pub use broadcast::rewrite_broadcast_message;
 pub use connect_request::ConnectRequest;
 pub use description::Description;
 pub use echo::Echo;
