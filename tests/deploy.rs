@@ -1,12 +1,14 @@
 //! The files in `deploy/` agree with the program: configurations are valid, metrics exist, and times fit the
 //! drain. What needs other programs is in `scripts/check-deploy`.
 
-#![expect(clippy::unwrap_used, reason = "tests fail by panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panic")]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize as _;
+use serde_json::Value;
 use tidegate::config::{Config, Timeouts};
 use tidegate::metrics::{CertificateCounters, ControlCounters, LoopMetrics, counter_families};
 
@@ -18,14 +20,31 @@ fn read(name: &str) -> String {
     fs::read_to_string(path(name)).unwrap()
 }
 
-/// The configuration inside the manifests.
-fn of_kubernetes() -> Config {
-    let manifests = read("kubernetes/tidegate.yaml");
-    let (_, rest) = manifests.split_once("tidegate.toml: |\n").unwrap();
-    let lines = rest.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
-    let toml: String = lines.map(|line| format!("{}\n", line.trim_start())).collect();
-    Config::from_toml(&toml, "tidegate.yaml").unwrap()
+/// The documents of a file.
+fn documents(name: &str) -> Vec<Value> {
+    let text = read(name);
+    let documents = serde_yaml_ng::Deserializer::from_str(&text);
+    documents.map(|own| Value::deserialize(own).unwrap()).collect()
 }
+
+/// The manifests of a kind.
+fn of_kind(manifests: &[Value], kind: &str) -> Vec<Value> {
+    manifests.iter().filter(|own| own["kind"] == kind).cloned().collect()
+}
+
+/// The text of the configuration inside manifests.
+fn toml_of_kubernetes(name: &str) -> String {
+    let [map] = &of_kind(&documents(name), "ConfigMap")[..] else { panic!("{name}") };
+    map["data"]["tidegate.toml"].as_str().unwrap().to_owned()
+}
+
+/// The configuration inside manifests; what comes from the environment is made up.
+fn of_kubernetes(name: &str) -> Config {
+    let toml = toml_of_kubernetes(name).replace("${TIDEGATE_ENGINE_PASSWORD}", "0123456789abcdef");
+    Config::from_toml(&toml, name).unwrap()
+}
+
+const MANIFESTS: [&str; 2] = ["kubernetes/tidegate.yaml", "kubernetes/shared.yaml"];
 
 #[test]
 fn the_configurations_are_valid() {
@@ -33,7 +52,9 @@ fn the_configurations_are_valid() {
         let name = path(name).display().to_string();
         Config::from_toml(&fs::read_to_string(&name).unwrap(), &name).unwrap();
     }
-    of_kubernetes();
+    for name in MANIFESTS {
+        of_kubernetes(name);
+    }
     // Its key comes from the environment.
     let shared = read("compose/tidegate.toml").replace("${TIDEGATE_API_KEY}", "0123456789abcdef");
     Config::from_toml(&shared, "compose/tidegate.toml").unwrap();
@@ -49,12 +70,85 @@ fn number(text: &str, key: &str) -> u64 {
 
 #[test]
 fn what_stops_the_gateway_waits_longer_than_it_drains() {
-    let manifests = read("kubernetes/tidegate.yaml");
-    let before_ms = number(&manifests, "sleep: {seconds:") * 1000;
-    let in_all_ms = number(&manifests, "terminationGracePeriodSeconds:") * 1000;
-    assert!(in_all_ms >= before_ms + of_kubernetes().timeouts.drain_ms + 5000);
+    for name in MANIFESTS {
+        let manifests = read(name);
+        let before_ms = number(&manifests, "sleep: {seconds:") * 1000;
+        let in_all_ms = number(&manifests, "terminationGracePeriodSeconds:") * 1000;
+        assert!(in_all_ms >= before_ms + of_kubernetes(name).timeouts.drain_ms + 5000, "{name}");
+    }
     let service = read("systemd/tidegate.service");
     assert!(number(&service, "TimeoutStopSec=") * 1000 >= Timeouts::default().drain_ms + 5000);
+}
+
+/// Hosts and ports of URLs.
+fn hosts(urls: &[String]) -> Vec<(String, u64)> {
+    let host = |url: &String| {
+        let (host, port) = url.split_once("://").unwrap().1.split_once(':').unwrap();
+        (host.to_owned(), port.parse().unwrap())
+    };
+    urls.iter().map(host).collect()
+}
+
+/// The engine that the gateways are told of is there, at that port, and what they need of the environment.
+#[test]
+fn the_gateways_of_the_manifests_find_their_engine() {
+    let name = "kubernetes/shared.yaml";
+    let (manifests, config) = (documents(name), of_kubernetes(name));
+    let named = |kind: &str, wanted: &str| {
+        let all = of_kind(&manifests, kind);
+        all.into_iter().find(|own| own["metadata"]["name"] == wanted).unwrap()
+    };
+    let [(host, port)] = &hosts(&config.engine.urls)[..] else { panic!("one server") };
+    assert_eq!(named("Service", host)["spec"]["ports"][0]["port"], *port);
+    let redis = named("StatefulSet", host)["spec"]["template"].clone();
+    assert_eq!(redis["spec"]["containers"][0]["ports"][0]["containerPort"], *port);
+    let gateways = named("Deployment", "tidegate");
+    assert_eq!(gateways["spec"]["replicas"], 3);
+    let own = &gateways["spec"]["template"]["spec"]["containers"][0];
+    for variable in own["env"].as_array().unwrap() {
+        let variable = variable["name"].as_str().unwrap();
+        assert!(toml_of_kubernetes(name).contains(&format!("${{{variable}}}")), "{variable}");
+    }
+    // Labels select what they are meant to select.
+    for kind in ["Service", "PodDisruptionBudget", "NetworkPolicy", "Deployment", "StatefulSet"] {
+        for own in of_kind(&manifests, kind) {
+            let spec = &own["spec"];
+            let selector = [&spec["selector"], &spec["podSelector"]];
+            let selector = selector.into_iter().find(|own| !own.is_null()).unwrap();
+            let labels = selector.get("matchLabels").unwrap_or(selector);
+            let of_gateways = &gateways["spec"]["template"]["metadata"]["labels"];
+            let of_redis = &redis["metadata"]["labels"];
+            assert!(labels == of_gateways || labels == of_redis, "{kind}: {labels}");
+        }
+    }
+}
+
+/// The names in one file are the services of the other.
+#[test]
+fn the_gateways_of_compose_find_their_engine_and_the_balancer_them() {
+    let [compose] = &documents("compose/compose.yaml")[..] else { panic!("one document") };
+    let services: Vec<&String> = compose["services"].as_object().unwrap().keys().collect();
+    let toml = read("compose/tidegate.toml");
+    let config =
+        Config::from_toml(&toml.replace("${TIDEGATE_API_KEY}", "0123456789abcdef"), "").unwrap();
+    let engines = hosts(&config.engine.urls);
+    assert_eq!(engines.len(), 3);
+    for (host, port) in engines {
+        assert!(services.contains(&&host), "{host}");
+        assert_eq!(port, 4222, "the port of NATS");
+    }
+    let balancer = read("compose/haproxy.cfg");
+    for (port, key) in [(8080, "[[listener]]"), (8000, "[api]")] {
+        let addresses = toml.split_once(key).unwrap().1;
+        assert!(addresses.trim_start().starts_with(&format!("address = \"0.0.0.0:{port}\"")));
+        for number in 1..=3 {
+            let server = format!("gateway-{number}");
+            assert!(services.contains(&&server));
+            assert!(balancer.contains(&format!("server {server} {server}:{port}\n")), "{server}");
+        }
+    }
+    let subnet = compose["networks"]["edge"]["ipam"]["config"][0]["subnet"].as_str().unwrap();
+    assert!(toml.contains(&format!("trusted_proxies = [\"{subnet}\"]")));
 }
 
 /// The names of metrics in a text, without what Prometheus adds to those of a histogram.
@@ -89,8 +183,7 @@ fn every_metric_of_the_dashboard_and_of_the_alerts_exists() {
 
 #[test]
 fn the_dashboard_has_no_two_panels_with_one_number() {
-    let dashboard: serde_json::Value =
-        serde_json::from_str(&read("grafana/tidegate.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&read("grafana/tidegate.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
     let numbers: BTreeSet<u64> = panels.iter().map(|own| own["id"].as_u64().unwrap()).collect();
     assert_eq!(numbers.len(), panels.len());

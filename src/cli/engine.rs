@@ -1,5 +1,7 @@
 //! The engine of channels that several gateways share, from the first configuration on.
 
+#[cfg(feature = "nats")]
+use std::collections::{BTreeMap, HashSet};
 use std::error::Error;
 #[cfg(any(feature = "nats", feature = "redis"))]
 use std::sync::Arc;
@@ -10,11 +12,15 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use super::lookups::Lookups;
 #[cfg(any(feature = "nats", feature = "redis"))]
 use crate::channels::remote::FollowerLimits;
+#[cfg(feature = "nats")]
+use crate::channels::remote::Retention;
 #[cfg(feature = "redis")]
 use crate::config::RedisDeployment;
 use crate::config::ResolvedConfig;
 #[cfg(any(feature = "nats", feature = "redis"))]
 use crate::config::{EngineKind, EngineOptions};
+#[cfg(feature = "nats")]
+use crate::config::{ResolvedRoute, RouteService};
 #[cfg(feature = "admin")]
 use crate::control::admin::Gateway;
 #[cfg(all(feature = "admin", any(feature = "nats", feature = "redis")))]
@@ -31,7 +37,11 @@ use crate::control::engine::redis::{RedisEngineSettings, RedisKind};
 use crate::control::node_calls::AskNodes;
 #[cfg(feature = "redis")]
 use crate::control::{RedisUrl, Trust};
+#[cfg(feature = "nats")]
+use crate::server::channel_namespaces;
 use crate::services::SharedEngineLink;
+#[cfg(feature = "nats")]
+use crate::services::{Order, TOPICS_NAMESPACE, topics_namespace};
 
 /// The engine, if it is not in the process.
 #[derive(Clone, Default)]
@@ -39,6 +49,9 @@ pub(super) struct Engine {
     #[cfg(any(feature = "nats", feature = "redis"))]
     own: Option<Arc<SharedEngine>>,
     link: Option<SharedEngineLink>,
+    /// The namespaces whose histories it has made places for; `None` if it makes them as they come.
+    #[cfg(feature = "nats")]
+    histories: Option<Arc<HashSet<String>>>,
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -47,6 +60,32 @@ impl Engine {
     /// The way to it.
     pub(super) fn link(&self) -> Option<&SharedEngineLink> {
         self.link.as_ref()
+    }
+
+    /// Whether it can do what this configuration wants of it: NATS makes its streams at the start.
+    ///
+    /// # Errors
+    /// What it cannot, in one line.
+    #[cfg_attr(not(feature = "nats"), expect(clippy::unused_self, reason = "for NATS alone"))]
+    pub(super) fn check(&self, settings: &ResolvedConfig) -> Result<(), String> {
+        #[cfg(feature = "nats")]
+        if let Some(made) = &self.histories
+            && let Some(name) = histories(settings).into_keys().find(|name| !made.contains(name))
+        {
+            let what = if name == TOPICS_NAMESPACE {
+                "a room or broadcast with order = \"room\" is new".to_owned()
+            } else if name.is_empty() {
+                "the channels.namespace without a name has a history now".to_owned()
+            } else {
+                format!("the channels.namespace \"{name}\" has a history now")
+            };
+            return Err(format!(
+                "{what}, and with engine.kind = \"nats\" that needs a restart, at which its streams are made"
+            ));
+        }
+        #[cfg(not(feature = "nats"))]
+        let _ = settings;
+        Ok(())
     }
 }
 
@@ -90,7 +129,13 @@ impl Engine {
             EngineKind::Nats => return Err(NOT_BUILT.into()),
         };
         let link = Some(Arc::clone(&own) as _);
-        Ok(Self { own: Some(own), link })
+        Ok(Self {
+            own: Some(own),
+            link,
+            #[cfg(feature = "nats")]
+            histories: (options.kind == EngineKind::Nats)
+                .then(|| Arc::new(histories(settings).into_keys().collect())),
+        })
     }
 
     /// This process ends, and says so to those that share it.
@@ -184,10 +229,7 @@ fn redis_settings(options: &EngineOptions, node: u64) -> Result<RedisEngineSetti
 
 #[cfg(feature = "nats")]
 fn nats_settings(settings: &ResolvedConfig, node: u64) -> Result<NatsEngineSettings, Failure> {
-    use crate::channels::remote::Retention;
-    use crate::config::{NatsStorage as Storage, ResolvedRoute, RouteService};
-    use crate::server::channel_namespaces;
-    use crate::services::{Order, topics_namespace};
+    use crate::config::NatsStorage as Storage;
 
     let options = &settings.engine;
     let urls = options
@@ -201,6 +243,25 @@ fn nats_settings(settings: &ResolvedConfig, node: u64) -> Result<NatsEngineSetti
         (None, None, Some(token)) => NatsLogin::Token(token),
         (None, _, None) => NatsLogin::None,
     };
+    Ok(NatsEngineSettings {
+        login,
+        ca_file: options.tls_ca.as_ref().map(|file| file.path().to_owned()),
+        prefix: SubjectPrefix::parse(&options.prefix)?,
+        replicas: u8::try_from(options.replicas)?,
+        storage: match options.storage {
+            Storage::File => NatsStorage::File,
+            Storage::Memory => NatsStorage::Memory,
+        },
+        partitions: u16::try_from(options.partitions)?,
+        request_timeout: std::time::Duration::from_millis(options.request_ms),
+        namespaces: histories(settings),
+        ..NatsEngineSettings::new(urls.collect::<Result<_, _>>()?, node)
+    })
+}
+
+/// The namespaces of which something is kept, those of rooms too.
+#[cfg(feature = "nats")]
+fn histories(settings: &ResolvedConfig) -> BTreeMap<String, Retention> {
     let channels = channel_namespaces(settings);
     let has_order = |route: &ResolvedRoute| match &route.service {
         RouteService::Broadcast { order, .. } | RouteService::Room { order, .. } => {
@@ -216,19 +277,5 @@ fn nats_settings(settings: &ResolvedConfig, node: u64) -> Result<NatsEngineSetti
     };
     let topics = settings.routes.iter().any(has_order).then(topics_namespace);
     let namespaces = channels.iter().map(|own| &**own).chain(&topics);
-    let namespaces = namespaces.filter_map(|own| Some((own.name.clone(), Retention::of(own)?)));
-    Ok(NatsEngineSettings {
-        login,
-        ca_file: options.tls_ca.as_ref().map(|file| file.path().to_owned()),
-        prefix: SubjectPrefix::parse(&options.prefix)?,
-        replicas: u8::try_from(options.replicas)?,
-        storage: match options.storage {
-            Storage::File => NatsStorage::File,
-            Storage::Memory => NatsStorage::Memory,
-        },
-        partitions: u16::try_from(options.partitions)?,
-        request_timeout: std::time::Duration::from_millis(options.request_ms),
-        namespaces: namespaces.collect(),
-        ..NatsEngineSettings::new(urls.collect::<Result<_, _>>()?, node)
-    })
+    namespaces.filter_map(|own| Some((own.name.clone(), Retention::of(own)?))).collect()
 }

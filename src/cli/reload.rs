@@ -34,6 +34,9 @@ pub enum ReloadError {
     /// It is right by itself, and breaks a rule together with what stays until a restart.
     #[error("{0}; this goes by values that need a restart")]
     Kept(ConfigError),
+    /// The engine, which stays until a restart, cannot do what it wants.
+    #[error("{0}")]
+    Engine(String),
     /// The files of TLS to upstreams cannot be used.
     #[error(transparent)]
     UpstreamTls(#[from] UpstreamTlsError),
@@ -183,6 +186,7 @@ impl Reloader {
     fn check(&self, running: &Running) -> Result<Changes, ReloadError> {
         let (changes, config) = self.read(running)?;
         let settings = self.resolve(&config, running);
+        running.events.engine().check(&settings).map_err(ReloadError::Engine)?;
         running.upstreams.has_new_files(&settings)?;
         // Look-ups that would be new are not begun: what they look up decides nothing here.
         let upstreams = running.upstreams.by_name();
@@ -196,6 +200,7 @@ impl Reloader {
     fn take_over(&self, running: &Running) -> Result<Changes, ReloadError> {
         let (changes, config) = self.read(running)?;
         let settings = self.resolve(&config, running);
+        running.events.engine().check(&settings).map_err(ReloadError::Engine)?;
         let has_new_files = running.upstreams.has_new_files(&settings)?;
         if changes.applied.is_empty() && !has_new_files {
             return Ok(changes);

@@ -3,17 +3,27 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::channels::remote::{Asked, NodeAnswers, NodeId};
+
 /// Answers what other gateways ask of this one.
 pub trait NodeAnswerer: Send + Sync {
     /// Answers. What takes longer than [`ANSWERS_MS`](crate::channels::remote::ANSWERS_MS) is not waited for.
     fn answer(&self, text: String) -> Pin<Box<dyn Future<Output = String> + Send>>;
 }
 
-/// Asks all gateways.
+/// Asks the gateways that share an engine.
 pub trait AskNodes: Send + Sync {
-    /// What each of them answers, this one included; `None` if one has not answered, or cannot be asked.
+    /// This gateway.
+    fn own(&self) -> NodeId;
+
+    /// The others, as far as they are known.
+    fn others(&self) -> Vec<NodeId>;
+
+    /// Asks these, and waits for their answers. It may take as long as the thread of the engine needs to be started
+    /// again after a failure.
     fn ask_nodes(
         &self,
         text: String,
-    ) -> Pin<Box<dyn Future<Output = Option<Vec<String>>> + Send + '_>>;
+        asked: Asked,
+    ) -> Pin<Box<dyn Future<Output = NodeAnswers> + Send + '_>>;
 }

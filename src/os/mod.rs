@@ -23,8 +23,8 @@ pub use listening::{BindError, KeepAlive, ListenOptions, apply_options, bind_lis
 pub(crate) use outbound::{connect, probe};
 pub use passed_sockets::{PassedError, PassedSocket, PassedSockets};
 pub use process::{
-    Descriptors, kernel_warnings, pin_thread, raise_descriptor_limit, return_freed_memory,
-    return_scattered_memory,
+    Descriptors, host_name, kernel_warnings, pin_thread, raise_descriptor_limit,
+    return_freed_memory, return_scattered_memory,
 };
 pub use process_use::ProcessUse;
 pub use ready_pipe::ReadyPipe;

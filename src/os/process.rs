@@ -1,5 +1,6 @@
 //! Settings of the process: descriptors, the cores of its threads, its allocator.
 
+use std::fs;
 use std::io;
 #[cfg(target_env = "gnu")]
 use std::thread;
@@ -29,6 +30,13 @@ pub fn raise_descriptor_limit() -> Descriptors {
     Descriptors { inherited, granted }
 }
 
+/// The name of this machine, or of the container.
+#[must_use]
+pub fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
 /// Warnings about settings of the kernel that are below what the configuration needs, a line for
 /// each.
 #[must_use]
@@ -52,7 +60,7 @@ pub fn kernel_warnings(accept_backlog: u64, connections_max: u64) -> Vec<String>
 }
 
 fn read_number(path: &str) -> Option<u64> {
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// Pins the calling thread to the `number`th core that the process may run on, modulo their count.

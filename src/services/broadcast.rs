@@ -144,6 +144,14 @@ fn read_message(bytes: &[u8]) -> Option<(u64, MessageKind, &[u8])> {
     Some((u64::from_be_bytes(*node), kind, payload))
 }
 
+/// A message of another gateway written again by the gateway that has read it; `None` if it is none.
+#[cfg(feature = "sim")]
+#[must_use]
+pub fn rewrite_broadcast_message(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (node, kind, payload) = read_message(bytes)?;
+    Some(write_message(node, &ToOthers { sender: None, kind, payload: payload.into() }))
+}
+
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 /// How often it is tried to hear the others.

@@ -23,6 +23,8 @@ mod router;
 mod shared_topics;
 
 pub use broadcast::Broadcast;
+#[cfg(feature = "sim")]
+pub use broadcast::rewrite_broadcast_message;
 pub use connect_request::ConnectRequest;
 pub use description::Description;
 pub use echo::Echo;
@@ -33,7 +35,7 @@ pub use route_history::RouteHistory;
 pub use route_id::{RouteId, RouteNumbers, TooManyRoutes};
 pub(crate) use router::{Found, SocketRoute};
 pub use router::{Handler, Route, Router};
-pub use shared_topics::topics_namespace;
+pub use shared_topics::{TOPICS_NAMESPACE, topics_namespace};
 
 pub use crate::effects::{
     Accept, BackendRequest, Behind, CONTROL_FRAMES, ChannelProxy, Checked, ClientHeaders,

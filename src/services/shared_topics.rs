@@ -190,7 +190,7 @@ pub(super) fn topic(route: &RouteId, name: &str) -> Arc<str> {
 }
 
 /// The namespace of topics. No configuration can have it: `@` is in none of theirs.
-const TOPICS_NAMESPACE: &str = "@rooms";
+pub const TOPICS_NAMESPACE: &str = "@rooms";
 /// Questions under way at most.
 const WAITING_MAX: usize = 65_536;
 

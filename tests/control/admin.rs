@@ -11,21 +11,32 @@ use tidegate::control::admin::{
     VersionInfo,
 };
 use tidegate::control::api::Publisher;
+use tidegate::control::engine::SharedEngine;
+use tidegate::control::node_calls::AskNodes;
 use tidegate::control::{ControlRole, ControlThread, InheritedSocket, ListenPlace};
-use tidegate::inspect::Query;
+use tidegate::inspect::{Query, RoomSlice};
 use tidegate::mail::{NoReply, Reply};
 use tidegate::metrics::{ControlCounters, Family};
 use tidegate::upstream::{ServerReport, UpstreamReport};
 
-use crate::wait::until;
+use crate::wait::{TIMEOUT, until};
 
 /// A gateway with two loops, of which one may hang.
 #[derive(Debug, Default)]
-struct MadeUp {
+pub(crate) struct MadeUp {
+    /// What it shares with others.
+    engine: Option<Arc<SharedEngine>>,
     hangs: AtomicBool,
     /// Replies that a hanging loop owes.
     owed: Mutex<Vec<Reply<()>>>,
     is_full: AtomicBool,
+}
+
+impl MadeUp {
+    /// One that shares an engine with others.
+    pub(crate) fn sharing(engine: &Arc<SharedEngine>) -> Self {
+        Self { engine: Some(Arc::clone(engine)), ..Self::default() }
+    }
 }
 
 impl Gateway for MadeUp {
@@ -33,8 +44,14 @@ impl Gateway for MadeUp {
         2
     }
 
-    fn query(&self, _: usize, _: Query) -> Result<(), NoReply> {
-        Err(NoReply::Busy)
+    fn query(&self, _: usize, query: Query) -> Result<(), NoReply> {
+        let Query::Rooms { reply } = query else { return Err(NoReply::Busy) };
+        reply.send(RoomSlice::default());
+        Ok(())
+    }
+
+    fn nodes(&self) -> Option<Arc<dyn AskNodes>> {
+        self.engine.clone().map(|own| own as _)
     }
 
     fn poke(&self, loop_index: usize, reply: Reply<()>) -> Result<(), NoReply> {
@@ -107,7 +124,7 @@ impl Gateway for MadeUp {
 }
 
 /// An admin listener over it.
-struct Admin {
+pub(crate) struct Admin {
     gateway: Arc<MadeUp>,
     counters: Arc<ControlCounters>,
     address: SocketAddr,
@@ -117,7 +134,11 @@ struct Admin {
 
 impl Admin {
     fn start() -> Self {
-        let (gateway, counters) = (Arc::new(MadeUp::default()), Arc::default());
+        Self::start_over(MadeUp::default())
+    }
+
+    pub(crate) fn start_over(gateway: MadeUp) -> Self {
+        let (gateway, counters) = (Arc::new(gateway), Arc::default());
         let settings = AdminSettings {
             place: ListenPlace::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             tokens: vec!["token".to_owned()],
@@ -141,8 +162,9 @@ impl Admin {
     }
 
     /// The status and the body of the reply; `None` if there is none.
-    fn ask(&self, method: &str, path: &str) -> Option<(u16, String)> {
+    pub(crate) fn ask(&self, method: &str, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(self.address).ok()?;
+        stream.set_read_timeout(Some(TIMEOUT)).ok()?;
         write!(
             stream,
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer token\r\n\

@@ -9,6 +9,7 @@
 //! | `outages` | a Redis that is absent, hangs, stops and restarts |
 //! | `restarts` | a control thread that fails and is started again |
 //! | `progress` | a Redis that is slow, and look-ups that wait for the connection |
+//! | `survey` | the thread of an engine that fails while all gateways are asked |
 //! | `limits` | the limit on look-ups, cancelled look-ups, the end of the thread |
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
@@ -25,10 +26,12 @@ mod redis_server;
 #[path = "../support/skip.rs"]
 mod skip;
 #[path = "../gateway/wait.rs"]
+#[allow(dead_code, reason = "shared with others")]
 mod wait;
 
 mod limits;
 mod outages;
 mod progress;
 mod restarts;
+mod survey;
 mod tokens;

@@ -536,6 +536,7 @@ mod redis {
 mod nats {
     use super::*;
     use crate::nats_server::NatsServer;
+    use crate::reload::Reloaded;
 
     fn nats_engine(nats: &NatsServer) -> String {
         format!("kind = \"nats\"\nurls = [\"{}\"]", nats.url())
@@ -607,5 +608,39 @@ mod nats {
         let outages =
             an_outage_is_told_and_leaves_no_hole(&engine, || nats.pause(), || nats.resume());
         assert_ne!(outages, 0);
+    }
+
+    /// Streams are made at the start, so a reload that needs one more is refused, and says what for.
+    #[test]
+    fn a_reload_that_needs_another_stream_is_refused() {
+        let Some(nats) = NatsServer::start() else { return };
+        let channels = "[[route]]\npath = \"/connection/websocket\"\nservice = \"channels\"\n";
+        let engine = format!("[engine]\n{}\n", nats_engine(&nats));
+        let namespace =
+            |name: &str, more: &str| format!("[[channels.namespace]]\nname = \"{name}\"\n{more}\n");
+        let kept = namespace("kept", "history_size = 10\nhistory_ttl_s = 60");
+        let base = format!("{engine}{channels}");
+        let mut own = Reloaded::start(&format!("{base}{kept}"));
+        own.gateway.logged("the engine is reached");
+        for (more, why) in [
+            (kept.replace("kept", "late"), "the channels.namespace \"late\" has a history now"),
+            (
+                namespace("", "history_size = 10\nhistory_ttl_s = 60").replace("name = \"\"\n", ""),
+                "the channels.namespace without a name has a history now",
+            ),
+            (
+                "[[route]]\npath = \"/room\"\nservice = \"room\"\n".to_owned(),
+                "a room or broadcast with order = \"room\" is new",
+            ),
+        ] {
+            let refused = own.try_reload(&format!("{base}{kept}{more}"));
+            assert!(refused.contains(why) && refused.contains("needs a restart"), "{refused}");
+        }
+        // What has a stream may go and come back, and what needs none may come.
+        for toml in [base.clone(), format!("{base}{}{kept}", namespace("late", "presence = true"))]
+        {
+            let line = own.try_reload(&toml);
+            assert!(line.contains("the configuration is reloaded"), "{line}");
+        }
     }
 }

@@ -47,6 +47,8 @@
 //! | `activation` | sockets passed by a supervisor, and what the supervisor hears |
 //! | `handover` | SIGUSR2: a new process takes over, or fails, under load |
 //! | `engines` | several gateways with one engine |
+//! | `deployed` | the files of deploy/compose: three gateways with one engine behind HAProxy |
+//! | `survey` | what operators list and do at all gateways that share an engine |
 //! | `backpressure` | a client that does not read costs bounded memory and loses no byte |
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
@@ -129,6 +131,7 @@ mod addresses;
 mod backends;
 mod backpressure;
 mod certificates_reload;
+mod deployed;
 mod dns;
 mod drain;
 mod engines;
@@ -144,6 +147,7 @@ mod rates;
 mod relay;
 mod relayed_libraries;
 mod reload;
+mod survey;
 mod upstream_tls;
 mod upstreams;
 mod webhooks;

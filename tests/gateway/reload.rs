@@ -54,7 +54,7 @@ impl Reloaded {
     }
 
     /// Has this file taken over; gives the last line that is logged about that.
-    fn try_reload(&mut self, toml: &str) -> String {
+    pub(crate) fn try_reload(&mut self, toml: &str) -> String {
         // In place, so that no reader sees half of it: the gateway reads it only when it is asked.
         write_config(self.file.path(), toml);
         self.gateway.signal(Signal::HUP);

@@ -21,7 +21,7 @@ pub use broker::{
     Span,
 };
 pub use follower::{Follower, FollowerCounts, FollowerLimits, FollowerOutput};
-pub use nodes::{ANSWERS_MS, GONE_MS, HELLO_MS, NodeEvent, Nodes};
+pub use nodes::{ANSWERS_MS, Asked, GONE_MS, HELLO_MS, NodeAnswers, NodeEvent, NodeId, Nodes};
 pub use payload::{InvalidPayload, read_member, read_publication, write_member, write_publication};
 pub use question::{EngineAction, EngineQuestion, JoinRead, Port, PortEvent};
 pub use remote_engine::RemoteEngine;

@@ -1,11 +1,11 @@
 //! The gateways that share an engine: who is there, and questions that each of them answers.
 //!
 //! Each node says every [`HELLO_MS`] that it is there, and counts as gone [`GONE_MS`] after it was heard last. A
-//! question goes to all nodes, the own one included, and has its answer when all that are known have given
-//! theirs; where one does not within [`ANSWERS_MS`], the question has none, as a part would be taken for the
-//! whole.
+//! question goes to all nodes, or to all others, and is over when those that are known have answered, or after
+//! [`ANSWERS_MS`]: then the answers say who is missing, so that a part is not taken for the whole.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,10 +15,9 @@ use crate::timer::Millis;
 /// What one gateway knows of the others.
 #[derive(Debug)]
 pub struct Nodes {
-    own: u64,
+    own: NodeId,
     is_up: bool,
-    /// When each was heard last.
-    heard: HashMap<u64, Millis>,
+    heard: HashMap<u64, Heard>,
     said_hello: Option<Millis>,
     /// Those whose end is to be told.
     watched: HashSet<u64>,
@@ -26,12 +25,62 @@ pub struct Nodes {
     next_survey: u64,
 }
 
+/// A gateway among those that share an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeId {
+    /// The number that no other has.
+    pub number: u64,
+    /// What its operator knows it by; empty while it has not said so.
+    pub name: Arc<str>,
+}
+
+/// Which nodes are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// All, the one that asks included.
+    All,
+    /// All but the one that asks.
+    Others,
+}
+
+/// What came of a question.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeAnswers {
+    /// Whether the broker was reached all the while: otherwise there may be nodes of which nothing is known.
+    pub is_reached: bool,
+    /// What was answered in time.
+    pub answers: Vec<(NodeId, String)>,
+    /// Those that are known, and have not answered.
+    pub missing: Vec<NodeId>,
+}
+
+impl NodeAnswers {
+    /// The answers of all; `None` if one is missing.
+    #[must_use]
+    pub fn whole(self) -> Option<Vec<String>> {
+        let is_whole = self.is_reached && self.missing.is_empty();
+        is_whole.then(|| self.answers.into_iter().map(|(_, text)| text).collect())
+    }
+}
+
+#[derive(Debug)]
+struct Heard {
+    at: Millis,
+    name: Arc<str>,
+}
+
 #[derive(Debug)]
 struct Survey {
-    /// Nodes whose answers are outstanding.
-    waits_for: Vec<u64>,
-    answers: Vec<String>,
+    waits_for: Vec<NodeId>,
+    answers: Vec<(NodeId, String)>,
     deadline: Millis,
+}
+
+impl Survey {
+    /// The end of it, with those that have answered so far.
+    fn end(self, is_reached: bool) -> NodeAnswers {
+        NodeAnswers { is_reached, answers: self.answers, missing: self.waits_for }
+    }
 }
 
 /// What comes of what nodes say.
@@ -48,8 +97,8 @@ pub enum NodeEvent {
     },
     /// The others have heard that this one ends.
     SaidBye,
-    /// All nodes have answered a question of this one; `None` if one has not.
-    Answered(u64, Option<Vec<String>>),
+    /// A question of this node is over.
+    Answered(u64, NodeAnswers),
     /// A node is gone that was to be watched.
     Gone(u64),
 }
@@ -60,6 +109,9 @@ pub enum NodeEvent {
 enum Saying {
     Hello {
         node: u64,
+        /// Nodes of before say none.
+        #[serde(default)]
+        name: String,
     },
     /// A node ends.
     Bye {
@@ -69,6 +121,9 @@ enum Saying {
         node: u64,
         number: u64,
         text: String,
+        /// Not for the node that asks, which hears itself.
+        #[serde(default, skip_serializing_if = "is_false")]
+        others: bool,
     },
     Answer {
         node: u64,
@@ -78,9 +133,9 @@ enum Saying {
 }
 
 impl Nodes {
-    /// A node with this number, which no other has.
+    /// This node.
     #[must_use]
-    pub fn new(own: u64) -> Self {
+    pub fn new(own: NodeId) -> Self {
         Self {
             own,
             is_up: false,
@@ -92,10 +147,20 @@ impl Nodes {
         }
     }
 
-    /// The number of this node.
+    /// This node.
     #[must_use]
-    pub fn own(&self) -> u64 {
-        self.own
+    pub fn own(&self) -> &NodeId {
+        &self.own
+    }
+
+    /// The others that are known to be there.
+    #[must_use]
+    pub fn others(&self) -> Vec<NodeId> {
+        let id = |(number, heard): (&u64, &Heard)| NodeId {
+            number: *number,
+            name: Arc::clone(&heard.name),
+        };
+        self.heard.iter().map(id).collect()
     }
 
     /// Nodes that are known to be there, this one included.
@@ -104,7 +169,7 @@ impl Nodes {
         self.heard.len() + 1
     }
 
-    /// The broker is reached, or is not any more: then no question has an answer.
+    /// The broker is reached, or is not any more: then no question gets further answers.
     pub fn set_up(
         &mut self,
         is_up: bool,
@@ -118,32 +183,44 @@ impl Nodes {
             return;
         }
         // Who is there is not known while nothing is heard; it is learnt again as they speak.
-        events.extend(self.surveys.drain().map(|(number, _)| NodeEvent::Answered(number, None)));
+        let ended = self.surveys.drain();
+        events.extend(ended.map(|(number, own)| NodeEvent::Answered(number, own.end(false))));
     }
 
-    /// Asks all nodes, and gives the number of the question. `None` if the broker is not reached, or too many
-    /// questions are open.
+    /// Asks nodes, and gives the number of the question, which [`NodeEvent::Answered`] has: at once where the
+    /// broker is not reached, or too many questions are open.
     pub fn ask(
         &mut self,
-        text: String,
+        (text, asked): (String, Asked),
         now: Millis,
         commands: &mut Vec<BrokerCommand>,
-    ) -> Option<u64> {
-        if !self.is_up || self.surveys.len() >= SURVEYS_MAX {
-            return None;
-        }
+        events: &mut Vec<NodeEvent>,
+    ) -> u64 {
         let number = self.next_survey;
         self.next_survey += 1;
-        let waits_for = self.heard.keys().copied().chain([self.own]).collect();
-        let deadline = now.plus(ANSWERS_MS);
-        self.surveys.insert(number, Survey { waits_for, answers: Vec::new(), deadline });
-        say(Audience::All, &Saying::Question { node: self.own, number, text }, commands);
-        Some(number)
+        let mut waits_for = self.others();
+        if asked == Asked::All {
+            waits_for.push(self.own.clone());
+        }
+        let survey = Survey { waits_for, answers: Vec::new(), deadline: now.plus(ANSWERS_MS) };
+        if !self.is_up || self.surveys.len() >= SURVEYS_MAX {
+            events.push(NodeEvent::Answered(number, survey.end(false)));
+            return number;
+        }
+        self.surveys.insert(number, survey);
+        let (node, others) = (self.own.number, asked == Asked::Others);
+        say(Audience::All, &Saying::Question { node, number, text, others }, commands);
+        self.finish(number, events);
+        number
     }
 
     /// Answers a question of a node.
     pub fn answer(&self, node: u64, number: u64, text: String, commands: &mut Vec<BrokerCommand>) {
-        say(Audience::Node(node), &Saying::Answer { node: self.own, number, text }, commands);
+        say(
+            Audience::Node(node),
+            &Saying::Answer { node: self.own.number, number, text },
+            commands,
+        );
     }
 
     /// Has [`NodeEvent::Gone`] come, once, when a node is gone of which something was heard just now.
@@ -154,12 +231,12 @@ impl Nodes {
         commands: &mut Vec<BrokerCommand>,
         events: &mut Vec<NodeEvent>,
     ) {
-        if node == self.own {
+        if node == self.own.number {
             return;
         }
         self.watched.insert(node);
         if !self.heard.contains_key(&node) {
-            self.hear(node, now, commands);
+            self.hear(node, "", now, commands);
         }
         if !self.heard.contains_key(&node) {
             // There is no room for it.
@@ -176,20 +253,21 @@ impl Nodes {
         events: &mut Vec<NodeEvent>,
     ) {
         match serde_json::from_slice(bytes) {
-            Ok(Saying::Hello { node }) => self.hear(node, now, commands),
-            Ok(Saying::Bye { node }) if node == self.own => events.push(NodeEvent::SaidBye),
+            Ok(Saying::Hello { node, name }) => self.hear(node, &name, now, commands),
+            Ok(Saying::Bye { node }) if node == self.own.number => events.push(NodeEvent::SaidBye),
             Ok(Saying::Bye { node }) => self.forget(node, events),
-            Ok(Saying::Question { node, number, text }) => {
-                self.hear(node, now, commands);
+            Ok(Saying::Question { node, others: true, .. }) if node == self.own.number => {}
+            Ok(Saying::Question { node, number, text, .. }) => {
+                self.hear(node, "", now, commands);
                 events.push(NodeEvent::Asked { node, number, text });
             }
             Ok(Saying::Answer { node, number, text }) => {
                 let Some(survey) = self.surveys.get_mut(&number) else { return };
-                let Some(place) = survey.waits_for.iter().position(|own| *own == node) else {
+                let Some(index) = survey.waits_for.iter().position(|own| own.number == node) else {
                     return;
                 };
-                survey.waits_for.swap_remove(place);
-                survey.answers.push(text);
+                let node = survey.waits_for.swap_remove(index);
+                survey.answers.push((node, text));
                 self.finish(number, events);
             }
             Err(_) => {}
@@ -206,35 +284,46 @@ impl Nodes {
         if self.is_up && self.said_hello.is_none_or(|then| now.since(then) >= HELLO_MS) {
             self.say_hello(now, commands);
         }
-        let gone = self.heard.iter().filter(|(_, heard)| now.since(**heard) >= GONE_MS);
-        for node in gone.map(|(node, _)| *node).collect::<Vec<_>>() {
-            self.forget(node, events);
-        }
+        // First, as one that is gone would not be missing any more.
         let late = self.surveys.iter().filter(|(_, own)| own.deadline <= now);
         for number in late.map(|(number, _)| *number).collect::<Vec<_>>() {
-            self.surveys.remove(&number);
-            events.push(NodeEvent::Answered(number, None));
+            if let Some(survey) = self.surveys.remove(&number) {
+                events.push(NodeEvent::Answered(number, survey.end(true)));
+            }
+        }
+        let gone = self.heard.iter().filter(|(_, heard)| now.since(heard.at) >= GONE_MS);
+        for node in gone.map(|(node, _)| *node).collect::<Vec<_>>() {
+            self.forget(node, events);
         }
     }
 
     /// Says that this node ends.
     pub fn say_bye(&self, commands: &mut Vec<BrokerCommand>) {
-        say(Audience::All, &Saying::Bye { node: self.own }, commands);
+        say(Audience::All, &Saying::Bye { node: self.own.number }, commands);
     }
 
     fn say_hello(&mut self, now: Millis, commands: &mut Vec<BrokerCommand>) {
         self.said_hello = Some(now);
-        say(Audience::All, &Saying::Hello { node: self.own }, commands);
+        say(Audience::All, &self.hello(), commands);
     }
 
-    fn hear(&mut self, node: u64, now: Millis, commands: &mut Vec<BrokerCommand>) {
-        if node == self.own || (self.heard.len() >= NODES_MAX && !self.heard.contains_key(&node)) {
+    fn hello(&self) -> Saying {
+        Saying::Hello { node: self.own.number, name: self.own.name.to_string() }
+    }
+
+    fn hear(&mut self, node: u64, name: &str, now: Millis, commands: &mut Vec<BrokerCommand>) {
+        if node == self.own.number {
             return;
         }
-        if self.heard.insert(node, now).is_none() {
+        if let Some(heard) = self.heard.get_mut(&node) {
+            heard.at = now;
+            if !name.is_empty() && *heard.name != *name {
+                heard.name = short(name);
+            }
+        } else if self.heard.len() < NODES_MAX {
+            self.heard.insert(node, Heard { at: now, name: short(name) });
             // So that a new one knows of this one at once.
-            let hello = Saying::Hello { node: self.own };
-            say(Audience::Node(node), &hello, commands);
+            say(Audience::Node(node), &self.hello(), commands);
         }
     }
 
@@ -247,7 +336,7 @@ impl Nodes {
         let numbers: Vec<u64> = self.surveys.keys().copied().collect();
         for number in numbers {
             if let Some(survey) = self.surveys.get_mut(&number) {
-                survey.waits_for.retain(|own| *own != node);
+                survey.waits_for.retain(|own| own.number != node);
             }
             self.finish(number, events);
         }
@@ -257,9 +346,19 @@ impl Nodes {
         if self.surveys.get(&number).is_some_and(|own| own.waits_for.is_empty())
             && let Some(survey) = self.surveys.remove(&number)
         {
-            events.push(NodeEvent::Answered(number, Some(survey.answers)));
+            events.push(NodeEvent::Answered(number, survey.end(true)));
         }
     }
+}
+
+/// As much of a name as is kept of what others say.
+fn short(name: &str) -> Arc<str> {
+    name[..name.floor_char_boundary(NAME_BYTES_MAX)].into()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields by reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn say(audience: Audience, saying: &Saying, commands: &mut Vec<BrokerCommand>) {
@@ -277,6 +376,8 @@ pub const GONE_MS: u64 = 3 * HELLO_MS + 1000;
 pub const ANSWERS_MS: u64 = 2000;
 /// Nodes that are counted.
 const NODES_MAX: usize = 1024;
+/// Bytes of the name of a node: more than the longest name of a host and the number of a process.
+const NAME_BYTES_MAX: usize = 80;
 /// Questions of this node that are open.
 const SURVEYS_MAX: usize = 1024;
 
@@ -285,6 +386,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn id(number: u64) -> NodeId {
+        NodeId { number, name: format!("host:{number}").into() }
+    }
+
+    /// What came of a question that these have answered, and those have not.
+    fn answers(of: &[u64], missing: &[u64], is_reached: bool) -> NodeAnswers {
+        let answers = of.iter().map(|number| (id(*number), number.to_string())).collect();
+        NodeAnswers { is_reached, answers, missing: missing.iter().copied().map(id).collect() }
+    }
 
     /// Nodes that hear each other at once.
     struct Network {
@@ -297,7 +408,7 @@ mod tests {
     impl Network {
         fn new(count: u64) -> Self {
             let mut own = Self {
-                nodes: (0..count).map(Nodes::new).collect(),
+                nodes: (0..count).map(|number| Nodes::new(id(number))).collect(),
                 events: vec![Vec::new(); usize::try_from(count).unwrap()],
                 cut: vec![false; usize::try_from(count).unwrap()],
             };
@@ -335,10 +446,16 @@ mod tests {
         }
 
         fn ask(&mut self, from: usize, now: u64) -> u64 {
+            self.ask_these(from, Asked::All, now)
+        }
+
+        fn ask_these(&mut self, from: usize, asked: Asked, now: u64) -> u64 {
             let mut commands = Vec::new();
-            let number = self.nodes[from].ask("how many?".to_owned(), Millis(now), &mut commands);
+            let question = ("how many?".to_owned(), asked);
+            let events = &mut self.events[from];
+            let number = self.nodes[from].ask(question, Millis(now), &mut commands, events);
             self.deliver(from, commands, now);
-            number.unwrap()
+            number
         }
 
         /// Has each node but these answer what it was asked.
@@ -374,21 +491,27 @@ mod tests {
         assert!(network.nodes.iter().all(|own| own.count() == 3));
         let number = network.ask(1, 10);
         network.answer(&[], 20);
-        let [NodeEvent::Answered(own, Some(answers))] = &mut network.events[1][..] else {
+        let [NodeEvent::Answered(own, result)] = &mut network.events[1][..] else {
             panic!("{:?}", network.events)
         };
-        answers.sort();
-        assert_eq!((*own, &answers[..]), (number, &["0".into(), "1".into(), "2".into()][..]));
+        result.answers.sort_by_key(|(node, _)| node.number);
+        assert_eq!((*own, &*result), (number, &answers(&[0, 1, 2], &[], true)));
+        assert_eq!(result.clone().whole().unwrap(), ["0", "1", "2"]);
     }
 
     #[test]
-    fn a_part_is_no_answer_until_the_rest_counts_as_gone() {
+    fn a_part_says_who_is_missing_until_the_rest_counts_as_gone() {
         let mut network = Network::new(3);
         let number = network.ask(0, 0);
         network.answer(&[2], 0);
         assert_eq!(network.events[0], []);
         network.tick(ANSWERS_MS);
-        assert_eq!(network.events[0], [NodeEvent::Answered(number, None)]);
+        let [NodeEvent::Answered(own, result)] = &mut network.events[0][..] else {
+            panic!("{:?}", network.events)
+        };
+        result.answers.sort_by_key(|(node, _)| node.number);
+        assert_eq!((*own, &*result), (number, &answers(&[0, 1], &[2], true)));
+        assert_eq!(result.clone().whole(), None);
         network.cut[2] = true;
         for now in (ANSWERS_MS..ANSWERS_MS + GONE_MS + 1000).step_by(1000) {
             network.tick(now);
@@ -398,8 +521,7 @@ mod tests {
         let now = 20_000;
         let number = network.ask(0, now);
         network.answer(&[], now);
-        let wanted = NodeEvent::Answered(number, Some(vec!["0".into(), "1".into()]));
-        assert_eq!(network.events[0], [wanted]);
+        assert_eq!(network.events[0], [NodeEvent::Answered(number, answers(&[0, 1], &[], true))]);
     }
 
     #[test]
@@ -411,7 +533,37 @@ mod tests {
         network.nodes[1].say_bye(&mut commands);
         network.deliver(1, commands, 1);
         assert_eq!(network.events[1].last(), Some(&NodeEvent::SaidBye));
-        assert_eq!(network.events[0], [NodeEvent::Answered(number, Some(vec!["0".into()]))]);
+        assert_eq!(network.events[0], [NodeEvent::Answered(number, answers(&[0], &[], true))]);
+    }
+
+    #[test]
+    fn the_others_alone_may_be_asked() {
+        let mut network = Network::new(3);
+        let number = network.ask_these(0, Asked::Others, 0);
+        network.answer(&[2], 0);
+        assert_eq!(network.events[0], []);
+        network.tick(ANSWERS_MS);
+        let wanted = NodeEvent::Answered(number, answers(&[1], &[2], true));
+        assert_eq!(network.events[0], [wanted]);
+        // Who is alone has its answer at once.
+        let mut alone = Network::new(1);
+        let number = alone.ask_these(0, Asked::Others, 0);
+        assert_eq!(alone.events[0], [NodeEvent::Answered(number, answers(&[], &[], true))]);
+    }
+
+    #[test]
+    fn a_name_is_known_once_it_is_said_and_is_cut() {
+        let mut own = Nodes::new(id(0));
+        let name_of = |own: &Nodes| own.others()[0].name.to_string();
+        for (said, known) in [
+            (r#"{"say":"hello","node":7}"#.to_owned(), ""),
+            (r#"{"say":"hello","node":7,"name":"gw:1"}"#.to_owned(), "gw:1"),
+            (r#"{"say":"question","node":7,"number":1,"text":""}"#.to_owned(), "gw:1"),
+            (format!(r#"{{"say":"hello","node":7,"name":"{}"}}"#, "ä".repeat(99)), &"ä".repeat(40)),
+        ] {
+            own.on_told(said.as_bytes(), Millis(0), &mut Vec::new(), &mut Vec::new());
+            assert_eq!(name_of(&own), known, "{said}");
+        }
     }
 
     #[test]
@@ -446,14 +598,18 @@ mod tests {
         let number = network.ask(0, 0);
         let (mut commands, mut events) = (Vec::new(), Vec::new());
         network.nodes[0].set_up(false, Millis(1), &mut commands, &mut events);
-        assert_eq!(events, [NodeEvent::Answered(number, None)]);
-        assert_eq!(network.nodes[0].ask(String::new(), Millis(1), &mut commands), None);
+        assert_eq!(events, [NodeEvent::Answered(number, answers(&[], &[1, 0], false))]);
+        events.clear();
+        let question = (String::new(), Asked::Others);
+        let number = network.nodes[0].ask(question, Millis(1), &mut commands, &mut events);
+        assert_eq!(events, [NodeEvent::Answered(number, answers(&[], &[1], false))]);
+        assert_eq!(commands, []);
     }
 
     proptest! {
         #[test]
         fn whatever_is_heard_is_borne(bytes: Vec<u8>, text in "\\PC{0,40}") {
-            let mut own = Nodes::new(1);
+            let mut own = Nodes::new(id(1));
             for bytes in [&bytes[..], text.as_bytes()] {
                 own.on_told(bytes, Millis(0), &mut Vec::new(), &mut Vec::new());
             }

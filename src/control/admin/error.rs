@@ -30,6 +30,11 @@ impl ApiError {
         self.status
     }
 
+    /// What was wrong.
+    pub(in crate::control) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The request makes no sense.
     pub(in crate::control) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)

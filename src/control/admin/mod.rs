@@ -12,6 +12,7 @@
 
 pub(super) mod access;
 mod api;
+mod conditions;
 mod dashboard;
 pub(super) mod error;
 mod gateway;
@@ -20,6 +21,8 @@ mod listener;
 mod login;
 mod metrics;
 mod metrics_body;
+pub(super) mod node_call;
+mod parts;
 mod pokes;
 mod publish;
 mod router;
@@ -27,9 +30,12 @@ mod sessions;
 pub(super) mod settings;
 mod shared;
 pub(super) mod slices;
+mod survey;
 mod trace;
 mod trace_permits;
 
 pub use gateway::{DrainOrder, DrainStatus, Gateway, Readiness, ReloadReport, VersionInfo};
 pub use listener::AdminListener;
 pub use settings::AdminSettings;
+#[cfg(feature = "sim")]
+pub use survey::gather_answers;

@@ -73,11 +73,11 @@ pub(super) async fn page(
     gateway: &dyn Gateway,
     filter: &Arc<ConnectionFilter>,
     from: Cursor,
-    count_max: usize,
+    (count_max, time_max): (usize, Duration),
 ) -> Result<(Vec<ConnectionSummary>, Option<Cursor>), NoReply> {
     let mut found = Vec::new();
     let mut at = from;
-    let ends = Instant::now() + PAGE_MAX;
+    let ends = Instant::now() + time_max;
     while at.loop_index < gateway.loop_count() {
         let left = count_max - found.len();
         if left == 0 || Instant::now() >= ends {
@@ -117,7 +117,8 @@ fn following(at: Cursor, next: Option<u32>) -> Cursor {
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);
-const PAGE_MAX: Duration = Duration::from_secs(2);
+/// After which a page ends where it is.
+pub(super) const PAGE_TIME_MAX: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

@@ -13,9 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::api::connections::{FilterQuery, summary};
+use super::conditions::FilterQuery;
 use super::error::ApiError;
 use super::gateway::Gateway;
+use super::parts::summary;
 use super::shared::Shared;
 use super::slices::ask;
 use super::trace_permits::TRACES_MAX;
@@ -43,6 +44,9 @@ pub(super) async fn trace(
     query: FilterQuery,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let payload_bytes_max = if query.payload() { PAYLOAD_BYTES_MAX } else { 0 };
+    if query.is_about_all()? {
+        return Err(ApiError::bad_request("a trace is of one gateway: ask that gateway"));
+    }
     let filter = Arc::new(query.filter()?);
     if filter.is_empty() {
         let message = "a trace needs a condition: user, address, connection, route or room";

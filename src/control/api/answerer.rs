@@ -12,6 +12,7 @@ use super::channels::local_reply;
 use super::everywhere::is_about_all;
 use crate::centrifugo::{ErrorCode, parse_call};
 use crate::control::admin::Gateway;
+use crate::control::admin::node_call::{OPERATOR, answer_node_call};
 use crate::control::node_calls::NodeAnswerer;
 
 /// Answers other gateways for this one.
@@ -35,6 +36,10 @@ impl NodeAnswerer for GatewayAnswerer {
             let Ok(Call { method, body }) = serde_json::from_str(&text) else {
                 return json!({ "error": { "code": ErrorCode::BadRequest.code() } }).to_string();
             };
+            if method == OPERATOR {
+                let own = gateway.nodes().map_or(0, |nodes| nodes.own().number);
+                return answer_node_call(&*gateway, own, body.get()).await;
+            }
             let call = parse_call(&method, body.get().as_bytes());
             let call = call.ok().filter(is_about_all);
             local_reply(&*gateway, &method, call).await

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value, json};
 
 use crate::centrifugo::{ApiCall, ErrorCode, parse_presence};
+use crate::channels::remote::Asked;
 use crate::control::node_calls::AskNodes;
 
 /// Whether each gateway has a part of the answer, or of the work.
@@ -35,7 +36,7 @@ pub(super) async fn result_of_all(
     let method = if matches!(call, ApiCall::PresenceStats(_)) { "presence" } else { method };
     let body = str::from_utf8(body).map_err(|_| ErrorCode::BadRequest)?;
     let text = format!("{{\"method\":{},\"body\":{body}}}", Value::from(method));
-    let answers = nodes.ask_nodes(text).await.ok_or(ErrorCode::Internal)?;
+    let answers = nodes.ask_nodes(text, Asked::All).await.whole().ok_or(ErrorCode::Internal)?;
     if matches!(call, ApiCall::PresenceStats(_)) {
         return stats(&answers);
     }
@@ -107,17 +108,30 @@ mod tests {
 
     use super::*;
     use crate::centrifugo::parse_call;
+    use crate::channels::remote::{NodeAnswers, NodeId};
 
     /// Nodes that answer with these texts.
     struct Answers(Option<Vec<&'static str>>);
 
     impl AskNodes for Answers {
+        fn own(&self) -> NodeId {
+            NodeId { number: 0, name: "".into() }
+        }
+
+        fn others(&self) -> Vec<NodeId> {
+            Vec::new()
+        }
+
         fn ask_nodes(
             &self,
             _: String,
-        ) -> Pin<Box<dyn Future<Output = Option<Vec<String>>> + Send + '_>> {
-            let answers = self.0.clone();
-            Box::pin(async move { answers.map(|all| all.into_iter().map(str::to_owned).collect()) })
+            asked: Asked,
+        ) -> Pin<Box<dyn Future<Output = NodeAnswers> + Send + '_>> {
+            assert_eq!(asked, Asked::All);
+            let is_reached = self.0.is_some();
+            let answers = self.0.iter().flatten().map(|text| (self.own(), (*text).to_owned()));
+            let answers = answers.collect();
+            Box::pin(async move { NodeAnswers { is_reached, answers, missing: Vec::new() } })
         }
     }
 

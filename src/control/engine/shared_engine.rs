@@ -21,12 +21,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::centrifugo::parse_presence;
 use crate::channels::EngineError;
 use crate::channels::remote::{
-    BrokerCommand, BrokerEvent, EngineAction, EngineQuestion, Follower, FollowerLimits,
-    FollowerOutput, NodeEvent, Nodes, Port, PortEvent,
+    Asked, BrokerCommand, BrokerEvent, EngineAction, EngineQuestion, Follower, FollowerLimits,
+    FollowerOutput, NodeAnswers, NodeEvent, NodeId, Nodes, Port, PortEvent,
 };
 use crate::control::node_calls::{AskNodes, NodeAnswerer};
 use crate::control::tasks::{Job, Tasks};
 use crate::metrics::ControlCounters;
+use crate::os::host_name;
 use crate::services::{EngineDelivery, EngineLink, ServiceSender};
 use crate::timer::Millis;
 
@@ -72,8 +73,8 @@ struct Inbox {
     ports: Vec<Option<ServiceSender>>,
     /// Ports that ask no more.
     detached: Vec<Port>,
-    /// What all gateways are to be asked, and for whom.
-    surveys: Vec<(String, Surveyor)>,
+    /// What gateways are to be asked, which of them, and for whom.
+    surveys: Vec<(String, Asked, Surveyor)>,
     /// Nodes whose end ports are told.
     watched: Vec<(Port, u64)>,
     /// Heard once the others know that this gateway ends.
@@ -82,11 +83,11 @@ struct Inbox {
     answers: Vec<(u64, u64, String)>,
 }
 
-/// Who has asked all gateways.
+/// Who has asked gateways.
 #[derive(Debug)]
 enum Surveyor {
-    /// Gets the answers of all, or `None` where one has not answered.
-    Caller(oneshot::Sender<Option<Vec<String>>>),
+    /// Gets the answers.
+    Caller(oneshot::Sender<NodeAnswers>),
     /// A port, about the members of a channel.
     Port(Port, u64),
 }
@@ -99,13 +100,14 @@ impl SharedEngine {
         run_broker: RunBroker,
         counters: Arc<ControlCounters>,
     ) -> Self {
+        let name = format!("{}:{}", host_name(), std::process::id()).into();
         let state = Arc::new(State {
             run_broker,
             inbox: Mutex::default(),
             is_asked: Notify::new(),
             follower: Mutex::new(Follower::new(limits)),
             node,
-            nodes: Mutex::new(Nodes::new(node)),
+            nodes: Mutex::new(Nodes::new(NodeId { number: node, name })),
             watchers: Mutex::default(),
             surveyors: Mutex::default(),
             answerer: Mutex::default(),
@@ -148,14 +150,23 @@ impl SharedEngine {
 }
 
 impl AskNodes for SharedEngine {
+    fn own(&self) -> NodeId {
+        self.state.nodes().own().clone()
+    }
+
+    fn others(&self) -> Vec<NodeId> {
+        self.state.nodes().others()
+    }
+
     fn ask_nodes(
         &self,
         text: String,
-    ) -> Pin<Box<dyn Future<Output = Option<Vec<String>>> + Send + '_>> {
+        asked: Asked,
+    ) -> Pin<Box<dyn Future<Output = NodeAnswers> + Send + '_>> {
         let (answered, answers) = oneshot::channel();
-        self.state.inbox().surveys.push((text, Surveyor::Caller(answered)));
+        self.state.inbox().surveys.push((text, asked, Surveyor::Caller(answered)));
         self.state.is_asked.notify_one();
-        Box::pin(async move { answers.await.ok().flatten() })
+        Box::pin(async move { answers.await.unwrap_or_default() })
     }
 }
 
@@ -181,7 +192,7 @@ impl EngineLink for SharedEngine {
         let mut inbox = self.state.inbox();
         if let EngineAction::Presence { channel } = &question.action {
             let surveyor = Surveyor::Port(question.port, question.number);
-            inbox.surveys.push((presence_call(channel), surveyor));
+            inbox.surveys.push((presence_call(channel), Asked::All, surveyor));
             drop(inbox);
             return self.state.is_asked.notify_one();
         }
@@ -347,11 +358,10 @@ impl State {
             self.watchers().insert(port);
             nodes.watch(node, now, &mut turn.output.commands, &mut turn.node_events);
         }
-        for (text, surveyor) in surveys {
-            match nodes.ask(text, now, &mut turn.output.commands) {
-                Some(number) => drop(self.surveyors().insert(number, surveyor)),
-                None => give_answers(surveyor, None, &mut turn.output),
-            }
+        for (text, asked, surveyor) in surveys {
+            let (commands, events) = (&mut turn.output.commands, &mut turn.node_events);
+            let number = nodes.ask((text, asked), now, commands, events);
+            self.surveyors().insert(number, surveyor);
         }
         if farewell.is_some() {
             nodes.say_bye(&mut turn.output.commands);
@@ -486,13 +496,13 @@ impl State {
     }
 }
 
-/// Gives what all gateways have answered to the one who has asked.
-fn give_answers(surveyor: Surveyor, answers: Option<Vec<String>>, output: &mut FollowerOutput) {
+/// Gives what gateways have answered to the one who has asked.
+fn give_answers(surveyor: Surveyor, answers: NodeAnswers, output: &mut FollowerOutput) {
     match surveyor {
         // It may wait no more.
         Surveyor::Caller(caller) => drop(caller.send(answers)),
         Surveyor::Port(port, number) => {
-            let members = answers.and_then(|all| {
+            let members = answers.whole().and_then(|all| {
                 let all = all.iter().map(|own| parse_presence(own));
                 all.collect::<Option<Vec<_>>>().map(|all| all.concat())
             });

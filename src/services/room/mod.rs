@@ -37,6 +37,8 @@ mod shared_room;
 
 pub use super::name::NAME_BYTES_MAX;
 pub(crate) use super::name::is_name;
+#[cfg(feature = "sim")]
+pub use entry::rewrite_room_entry;
 pub use event::CHAT_SUBPROTOCOL;
 pub use line_format::{InvalidLineFormat, LineFormat};
 pub use roster::{LISTED_MAX, RELISTED_BELOW};

@@ -1,109 +1,22 @@
 //! Connections: the list, one of them, and their end.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{FromRequestParts, Path, Query as UrlQuery, State};
-use axum::http::request::Parts;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::control::admin::conditions::{Conditions, FilterQuery, NodesQuery, parse_id};
 use crate::control::admin::error::ApiError;
+use crate::control::admin::node_call::NodeCall;
+use crate::control::admin::parts::{close_request, closed, summary};
 use crate::control::admin::shared::Shared;
-use crate::control::admin::slices::{Cursor, all, ask, page};
+use crate::control::admin::slices::{Cursor, PAGE_TIME_MAX, ask, page};
+use crate::control::admin::survey::{NodeCursors, survey};
 use crate::effects::Peer;
-use crate::inspect::{
-    ClosedSlice, ConnectionDetail, ConnectionFilter, ConnectionPhase, ConnectionProtocol,
-    ConnectionSummary, Query,
-};
-use crate::ws::{CloseCode, CloseRequest};
-
-/// The conditions of a list or a trace, as parameters of a URL.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::control::admin) struct FilterQuery {
-    connection: Option<String>,
-    user: Option<String>,
-    address: Option<String>,
-    route: Option<String>,
-    room: Option<String>,
-    phase: Option<String>,
-    limit: Option<usize>,
-    cursor: Option<String>,
-    payload: Option<String>,
-}
-
-/// Which connections are meant: all conditions that are given hold.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Conditions {
-    connection: Option<String>,
-    user: Option<String>,
-    address: Option<String>,
-    route: Option<String>,
-    room: Option<String>,
-    phase: Option<String>,
-}
-
-impl FilterQuery {
-    /// The conditions.
-    pub(in crate::control::admin) fn filter(&self) -> Result<ConnectionFilter, ApiError> {
-        let Self { connection, user, address, route, room, phase, .. } = self.clone();
-        Conditions { connection, user, address, route, room, phase }.filter()
-    }
-
-    /// Whether payloads are wanted.
-    pub(in crate::control::admin) fn payload(&self) -> bool {
-        self.payload.as_deref().is_some_and(|payload| payload != "0")
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for FilterQuery {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let query: Result<UrlQuery<Self>, QueryRejection> =
-            UrlQuery::from_request_parts(parts, state).await;
-        Ok(query?.0)
-    }
-}
-
-impl Conditions {
-    /// What loops understand.
-    pub(super) fn filter(&self) -> Result<ConnectionFilter, ApiError> {
-        let Self { connection, user, address, route, room, phase } = self;
-        let peer = connection.as_deref().map(parse_id).transpose()?;
-        let address = match address.as_deref().map(str::parse::<IpAddr>) {
-            None => None,
-            Some(Ok(address)) => Some(address.to_canonical()),
-            Some(Err(_)) => return Err(ApiError::bad_request("address must be an IP address")),
-        };
-        let phase = match phase.as_deref() {
-            None => None,
-            Some("handshake") => Some(ConnectionPhase::Handshake),
-            Some("open") => Some(ConnectionPhase::Open),
-            Some("closing") => Some(ConnectionPhase::Closing),
-            Some(_) => {
-                let message = "phase must be handshake, open or closing";
-                return Err(ApiError::bad_request(message));
-            }
-        };
-        let (user, route, room) = (user.clone(), route.clone(), room.clone());
-        Ok(ConnectionFilter { peer, user, address, route, room, phase })
-    }
-
-    /// As [`Conditions::filter`], for what must not be done to all by an oversight.
-    pub(super) fn needed_filter(&self, is_all: bool) -> Result<Arc<ConnectionFilter>, ApiError> {
-        let filter = self.filter()?;
-        if filter.is_empty() && !is_all {
-            let message = "give a condition, or \"all\": true";
-            return Err(ApiError::bad_request(message));
-        }
-        Ok(Arc::new(filter))
-    }
-}
+use crate::inspect::{ConnectionDetail, Query};
 
 /// `GET /api/v1/connections`.
 pub(super) async fn list(
@@ -114,15 +27,37 @@ pub(super) async fn list(
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(ApiError::bad_request(format!("limit must be between 1 and {PAGE_MAX}")));
     }
+    if query.is_about_all()? {
+        return list_all(&shared, &query, limit).await;
+    }
     let from = match query.cursor.as_deref() {
         None => Cursor::default(),
-        Some(text) => Cursor::parse(text)
-            .ok_or_else(|| ApiError::bad_request("cursor must be what a page ended with"))?,
+        Some(text) => Cursor::parse(text).ok_or_else(bad_cursor)?,
     };
     let filter = Arc::new(query.filter()?);
-    let (connections, next) = page(&*shared.gateway, &filter, from, limit).await?;
+    let (connections, next) = page(&*shared.gateway, &filter, from, (limit, PAGE_TIME_MAX)).await?;
     let connections: Vec<Value> = connections.iter().map(summary).collect();
     Ok(Json(json!({ "connections": connections, "next": next.map(|next| next.to_string()) })))
+}
+
+/// The same of all gateways: as many of each as a page has.
+async fn list_all(
+    shared: &Shared,
+    query: &FilterQuery,
+    limit: usize,
+) -> Result<Json<Value>, ApiError> {
+    let conditions = query.conditions();
+    conditions.check_for_all()?;
+    let from = match query.cursor.as_deref() {
+        None => None,
+        Some(text) => Some(NodeCursors::parse(text).ok_or_else(bad_cursor)?.0),
+    };
+    let call = NodeCall::Connections { conditions, limit, from };
+    Ok(Json(survey(&shared.gateway, call).await?.connections()))
+}
+
+fn bad_cursor() -> ApiError {
+    ApiError::bad_request("cursor must be what a page ended with")
 }
 
 /// `GET /api/v1/connections/{id}`.
@@ -181,58 +116,19 @@ pub(super) async fn close_one(
 /// `POST /api/v1/connections/close`.
 pub(super) async fn close(
     State(shared): State<Arc<Shared>>,
+    nodes: NodesQuery,
     order: Result<Json<Close>, JsonRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let Json(Close { conditions, all: is_all, code, reason }) = order?;
     let filter = conditions.needed_filter(is_all)?;
-    let request = close_request(code, reason)?;
-    let close = |from, reply| {
-        let (filter, request) = (Arc::clone(&filter), request.clone());
-        Query::Close { filter, from, request, reply }
-    };
-    let count = |slice: ClosedSlice| (slice.closed, slice.next);
-    let closed = all(&*shared.gateway, close, count).await?;
+    let request = close_request(code, reason.clone())?;
+    if nodes.is_about_all()? {
+        conditions.check_for_all()?;
+        let call = NodeCall::Close { conditions, code, reason };
+        return Ok(Json(survey(&shared.gateway, call).await?.count("closed")));
+    }
+    let closed = closed(&*shared.gateway, &filter, &request).await?;
     Ok(Json(json!({ "closed": closed })))
-}
-
-/// A connection as JSON.
-pub(in crate::control::admin) fn summary(connection: &ConnectionSummary) -> Value {
-    let ConnectionSummary {
-        peer,
-        address,
-        phase,
-        protocol,
-        is_tls,
-        route,
-        user,
-        room,
-        silent_ms,
-        backlog_bytes,
-    } = connection;
-    let phase = match phase {
-        ConnectionPhase::Handshake => "handshake",
-        ConnectionPhase::Open => "open",
-        ConnectionPhase::Closing => "closing",
-    };
-    let protocol = match protocol {
-        ConnectionProtocol::Http => "http",
-        ConnectionProtocol::Line => "line",
-        ConnectionProtocol::Backend => "backend",
-        ConnectionProtocol::Relay => "relay",
-        ConnectionProtocol::WebSocket => "websocket",
-    };
-    json!({
-        "id": peer.to_string(),
-        "address": address.map(|address| address.to_string()),
-        "phase": phase,
-        "protocol": protocol,
-        "tls": is_tls,
-        "route": route.as_deref(),
-        "user": user,
-        "room": room,
-        "silent_ms": silent_ms,
-        "backlog_bytes": backlog_bytes,
-    })
 }
 
 fn details(detail: &ConnectionDetail) -> Value {
@@ -266,11 +162,6 @@ fn details(detail: &ConnectionDetail) -> Value {
     whole
 }
 
-/// The connection that an id names.
-pub(super) fn parse_id(id: &str) -> Result<Peer, ApiError> {
-    id.parse().map_err(|_| ApiError::bad_request("an id of a connection has the form 0.12.345"))
-}
-
 /// The loop of a connection.
 pub(super) fn known_loop(shared: &Shared, peer: Peer) -> Result<usize, ApiError> {
     let index = usize::from(peer.loop_index);
@@ -281,22 +172,9 @@ pub(super) fn no_such_connection() -> ApiError {
     ApiError::not_found("there is no such connection any more")
 }
 
-fn close_request(code: u16, reason: String) -> Result<CloseRequest, ApiError> {
-    let code = CloseCode::from_wire(code).filter(|_| code != 1010).ok_or_else(|| {
-        ApiError::bad_request("code must be one that may be sent (RFC 6455 section 7.4)")
-    })?;
-    if reason.len() > REASON_BYTES_MAX {
-        let message = format!("reason must be at most {REASON_BYTES_MAX} bytes");
-        return Err(ApiError::bad_request(message));
-    }
-    Ok(CloseRequest { code, reason: reason.into() })
-}
-
 fn default_code() -> u16 {
     1000
 }
 
 const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 1000;
-/// A close frame has room for no more beside the code (RFC 6455 §5.5).
-const REASON_BYTES_MAX: usize = 123;

@@ -8,11 +8,15 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::connections::{Conditions, known_loop, no_such_connection, parse_id};
+use super::connections::{known_loop, no_such_connection};
+use crate::control::admin::conditions::{Conditions, NodesQuery, parse_id};
 use crate::control::admin::error::ApiError;
+use crate::control::admin::node_call::NodeCall;
+use crate::control::admin::parts::sent;
 use crate::control::admin::shared::Shared;
-use crate::control::admin::slices::{all, ask};
-use crate::inspect::{Query, SentSlice};
+use crate::control::admin::slices::ask;
+use crate::control::admin::survey::survey;
+use crate::inspect::Query;
 
 /// A text for one connection.
 #[derive(Debug, Deserialize)]
@@ -60,17 +64,17 @@ pub(super) async fn send_one(
 /// `POST /api/v1/send`.
 pub(super) async fn send(
     State(shared): State<Arc<Shared>>,
+    nodes: NodesQuery,
     order: Result<Json<Send>, JsonRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let Json(Send { conditions, all: is_all, text }) = order?;
     let filter = conditions.needed_filter(is_all)?;
-    let text: Arc<str> = text.into();
-    let send = |from, reply| {
-        let (filter, text) = (Arc::clone(&filter), Arc::clone(&text));
-        Query::Send { filter, from, text, reply }
-    };
-    let count = |slice: SentSlice| (slice.sent, slice.next);
-    let sent = all(&*shared.gateway, send, count).await?;
+    if nodes.is_about_all()? {
+        conditions.check_for_all()?;
+        let call = NodeCall::Send { conditions, text };
+        return Ok(Json(survey(&shared.gateway, call).await?.count("sent")));
+    }
+    let sent = sent(&*shared.gateway, &filter, text.into()).await?;
     Ok(Json(json!({ "sent": sent })))
 }
 
