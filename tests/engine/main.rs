@@ -23,6 +23,7 @@
 mod broker;
 #[path = "../support/certificates.rs"]
 mod certificates;
+#[allow(dead_code, reason = "shared with others")]
 #[path = "../support/nats_server.rs"]
 mod nats_server;
 #[path = "../support/port.rs"]
