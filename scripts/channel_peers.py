@@ -1,4 +1,4 @@
-"""What scripts/compare-publishing and scripts/compare-channels share: the servers, and clients that subscribe."""
+"""What the scripts that compare channels share: servers, clients that subscribe, and ratios."""
 
 import contextlib
 import http.server
@@ -6,8 +6,10 @@ import json
 import os
 import pathlib
 import re
+import select
 import shutil
 import socket
+import statistics
 import subprocess
 import threading
 import time
@@ -17,10 +19,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PEERS = ROOT / "target/peers/channels"
 SERVERS = ROOT / "target/servers"
 TIDEGATE = pathlib.Path(os.environ.get("TIDEGATE", ROOT / "target/release/tidegate"))
+LOADTEST = ROOT / "target/release/loadtest"
 KEY = "fedcba9876543210"
 CHANNEL = "load"
 # What is published: 126 characters, which are 128 bytes of JSON.
 DATA = "x" * 126
+# The characters that each publication has once.
+MARK = DATA.encode()
 
 TIDEGATE_CONFIG = """
 loops = {threads}
@@ -311,3 +316,81 @@ def subscribe(server, timeout=60):
     if server.welcome:
         read_until(client, server.welcome, rest)
     return client
+
+
+def subscribe_many(server, count):
+    """So many connections, one after the other."""
+    return (subscribe(server) for _ in range(count))
+
+
+class Members:
+    """Connections that are subscribed, and what has come of the publications."""
+
+    def __init__(self, server, clients):
+        self.name, self.all, self.ends = server.name, {}, {}
+        # Pings that are text, which must be answered.
+        self.ping, self.pong = server.ping, text_frame(server.pong)
+        self.poll = select.epoll()
+        for client in clients:
+            client.setblocking(False)
+            self.all[client.fileno()], self.ends[client.fileno()] = client, b""
+            self.poll.register(client.fileno(), select.EPOLLIN)
+            self.receive(0)
+
+    def receive(self, timeout):
+        """How many publications have come."""
+        found = 0
+        for descriptor, _ in self.poll.poll(timeout, 4096):
+            part = self.all[descriptor].recv(1 << 16)
+            if not part:
+                raise SystemExit(f"{self.name} has closed a member")
+            if self.ping and self.ping in part:
+                self.all[descriptor].sendall(self.pong)
+            part = self.ends[descriptor] + part
+            # A publication ends with its last characters, which may come in parts.
+            found += part.count(MARK)
+            self.ends[descriptor] = part.rpartition(MARK)[2][1 - len(MARK) :]
+        return found
+
+    def serve(self, seconds):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.receive(1)
+
+    def await_all(self, count):
+        until = time.monotonic() + 60
+        while count > 0:
+            count -= self.receive(1)
+            if time.monotonic() > until:
+                raise SystemExit(f"{self.name}: {count} publications have not come")
+        if count < 0:
+            raise SystemExit(f"{self.name}: more has come than was published")
+
+    def close(self):
+        self.poll.close()
+        for client in self.all.values():
+            client.close()
+
+
+def quartiles(values):
+    # One has none, and stands for all.
+    values = values * 2 if len(values) == 1 else values
+    return statistics.quantiles(values, n=4, method="inclusive")
+
+
+def ratios(results, first):
+    for name, values in results.items():
+        text = ""
+        if name != first:
+            own = [value / other for value, other in zip(values, results[first])]
+            low, middle, high = quartiles(own)
+            text = f"   {middle:.2f} ({low:.2f}–{high:.2f}) of that of {first}"
+        yield name, statistics.median(values), text
+
+
+def run_loadtest(*command):
+    """Its report."""
+    ended = subprocess.run([LOADTEST, *map(str, command), "--json"], capture_output=True, text=True)
+    if ended.returncode:
+        raise SystemExit(f"{ended.stdout}\n{ended.stderr}")
+    return json.loads(ended.stdout)

@@ -8,9 +8,11 @@
 //! | module | what it is |
 //! |---|---|
 //! | `shared_engine` | between loops and a broker |
+//! | `decimal` | numbers as text |
 //! | `redis` | Redis: one server, Sentinel, or Cluster |
 //! | `nats` | NATS: JetStream for what is kept, core NATS for all else |
 
+mod decimal;
 #[cfg(feature = "nats")]
 pub mod nats;
 #[cfg(feature = "redis")]

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::error::Lost;
+use crate::control::engine::decimal::Decimal;
 
 /// Sends requests, and knows whose the answers are.
 #[derive(Debug)]
@@ -90,7 +91,7 @@ impl Caller {
             waiting.deadlines.push_back((Instant::now() + self.timeout, number));
             number
         };
-        let answer_to = format!("{}.{number}", self.inbox);
+        let answer_to = self.own_subject(number);
         let client = &self.client;
         let result = match headers {
             Some(headers) => {
@@ -112,7 +113,7 @@ impl Caller {
             waiting.deadlines.push_back((Instant::now() + self.timeout, number));
             number
         };
-        self.tell(format!("{}.{number}", self.inbox), None, Bytes::new()).await
+        self.tell(self.own_subject(number), None, Bytes::new()).await
     }
 
     /// Waits until the server has done all that was sent before.
@@ -178,6 +179,16 @@ impl Caller {
             waiting.deadlines.pop_front();
         }
         false
+    }
+
+    /// Where the answers to a request come.
+    fn own_subject(&self, number: u64) -> String {
+        let number = Decimal::new(number);
+        let mut subject = String::with_capacity(self.inbox.len() + 1 + number.as_str().len());
+        subject.push_str(&self.inbox);
+        subject.push('.');
+        subject.push_str(number.as_str());
+        subject
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

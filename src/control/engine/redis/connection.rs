@@ -4,7 +4,6 @@
 //! their own. Here the task that owns a connection reads it, and does not read it while it has no room for more,
 //! so that a slow gateway holds back the server and not its own memory. The protocol is that of the crate.
 
-use std::fmt::Write as _;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -15,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use tokio_util::codec::Decoder as _;
 
 use super::failure::Failure;
+use crate::control::engine::decimal::Decimal;
 use crate::control::redis_stream::RedisStream;
 use crate::control::redis_url::{RedisLogin, RedisUrl};
 
@@ -59,10 +59,11 @@ impl Connection {
     /// Writes a command behind those before.
     pub(super) fn command(&mut self, parts: &[&[u8]]) {
         let out = &mut self.outgoing;
-        // A buffer grows as it must.
-        let _ = write!(out, "*{}\r\n", parts.len());
+        let bytes: usize = parts.iter().map(|part| part.len() + HEAD_BYTES_MAX).sum();
+        out.reserve(bytes + HEAD_BYTES_MAX);
+        write_head(out, b"*", parts.len());
         for part in parts {
-            let _ = write!(out, "${}\r\n", part.len());
+            write_head(out, b"$", part.len());
             out.extend_from_slice(part);
             out.extend_from_slice(b"\r\n");
         }
@@ -128,6 +129,14 @@ impl Connection {
     }
 }
 
+/// Writes how many parts there are, or how many bytes. Without the formatter, which took a third of what a
+/// publication costs here.
+fn write_head(out: &mut BytesMut, kind: &[u8], count: usize) {
+    out.extend_from_slice(kind);
+    out.extend_from_slice(Decimal::new(count as u64).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Gives the memory of an empty buffer back that has once held much.
 fn release(buffer: &mut BytesMut) {
     if buffer.is_empty() && buffer.capacity() > KEPT_BYTES_MAX {
@@ -135,6 +144,8 @@ fn release(buffer: &mut BytesMut) {
     }
 }
 
+/// What a part takes beside its bytes: its kind, up to 20 digits, and the ends of two lines.
+const HEAD_BYTES_MAX: usize = 25;
 /// Room for one read.
 const READ_BYTES: usize = 16 << 10;
 /// An empty buffer keeps no more than this.

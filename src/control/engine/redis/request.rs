@@ -1,10 +1,13 @@
 //! Requests to the scripts.
 
+use std::sync::Arc;
+
 use super::names::Names;
 use super::question::Question;
 use super::shard::{Pending, Shard};
 use crate::channels::remote::{Retention, Span};
 use crate::channels::{Epoch, IDEMPOTENCY_MS, RECOVERED_MAX};
+use crate::control::engine::decimal::Decimal;
 
 /// Asks on one connection.
 pub(super) struct Asking<'s> {
@@ -27,22 +30,23 @@ impl Asking<'_> {
         let Self { shard, names, beat, epoch } = self;
         let form = retention.map_or(Form::None, Form::of);
         let retention = retention.unwrap_or(Retention { size: 0, ttl_ms: 1, meta_ttl_ms: 1 });
-        let (script, live) = (shard.scripts.publish.clone(), names.live(channel));
-        let mut keys = vec![names.meta(channel), form.key(names, channel)];
-        keys.extend(idempotency_key.map(|key| names.idempotency(channel, key)));
-        let arguments = [
-            epoch.to_string(),
-            retention.size.to_string(),
+        let (script, live) = (Arc::clone(&shard.scripts.publish), names.live(channel));
+        let (meta_key, history_key) = (names.meta(channel), form.key(names, channel));
+        let done_key = idempotency_key.map(|key| names.idempotency(channel, key));
+        let count: &[u8] = if done_key.is_some() { b"3" } else { b"2" };
+        let epoch = epoch.to_string();
+        let numbers = [
+            Decimal::new(retention.size as u64),
             kept_ms(retention.ttl_ms),
             meta_ms(retention),
-            IDEMPOTENCY_MS.to_string(),
+            Decimal::new(IDEMPOTENCY_MS),
         ];
-        let [epoch, size, ttl, meta, done] = arguments.each_ref().map(|text| text.as_bytes());
-        let count = keys.len().to_string();
-        let mut parts: Vec<&[u8]> = vec![b"EVALSHA", &script, count.as_bytes()];
-        parts.extend(keys.iter().map(|key| &**key));
-        let verb = names.verbs().publish;
-        parts.extend([epoch, payload, &live, verb, form.name(), size, ttl, meta, done]);
+        let [size, ttl, meta, done] = numbers.each_ref().map(Decimal::as_bytes);
+        let mut parts: Vec<&[u8]> = Vec::with_capacity(PUBLISH_PARTS_MAX);
+        parts.extend([b"EVALSHA", &*script, count, &meta_key, &history_key]);
+        parts.extend(done_key.as_deref());
+        parts.extend([epoch.as_bytes(), payload, &live, names.verbs().publish]);
+        parts.extend([form.name(), size, ttl, meta, done]);
         shard.ask(&parts, Pending::Question(Question::Publish(number)), beat);
     }
 
@@ -50,7 +54,7 @@ impl Asking<'_> {
     pub(super) fn read(self, number: u64, channel: &str, retention: Retention, span: Span) {
         let Self { shard, names, beat, epoch } = self;
         let form = Form::of(retention);
-        let (script, meta_key) = (shard.scripts.read.clone(), names.meta(channel));
+        let (script, meta_key) = (Arc::clone(&shard.scripts.read), names.meta(channel));
         let history_key = form.key(names, channel);
         let (mode, argument): (&[u8], String) = match span {
             Span::Nothing => (b"last", "0".to_owned()),
@@ -93,14 +97,14 @@ impl Asking<'_> {
         channels: impl Iterator<Item = (&'c str, Retention)>,
     ) {
         let Self { shard, names, beat, epoch } = self;
-        let (keys, times): (Vec<Vec<u8>>, Vec<String>) =
+        let (keys, times): (Vec<Vec<u8>>, Vec<Decimal>) =
             channels.map(|(channel, retention)| (names.meta(channel), meta_ms(retention))).unzip();
-        let (script, epoch) = (shard.scripts.positions.clone(), epoch.to_string());
+        let (script, epoch) = (Arc::clone(&shard.scripts.positions), epoch.to_string());
         let count = keys.len().to_string();
         let mut parts: Vec<&[u8]> = vec![b"EVALSHA", &script, count.as_bytes()];
         parts.extend(keys.iter().map(|key| &**key));
         parts.push(epoch.as_bytes());
-        parts.extend(times.iter().map(String::as_bytes));
+        parts.extend(times.iter().map(Decimal::as_bytes));
         let question = Question::Positions { number, indexes };
         shard.ask(&parts, Pending::Question(question), beat);
     }
@@ -136,15 +140,17 @@ impl Form {
 }
 
 /// A time that Redis takes.
-fn kept_ms(ms: u64) -> String {
-    ms.clamp(1, KEPT_MS_MAX).to_string()
+fn kept_ms(ms: u64) -> Decimal {
+    Decimal::new(ms.clamp(1, KEPT_MS_MAX))
 }
 
 /// How long the meta of a channel is kept: at least as long as its publications.
-fn meta_ms(retention: Retention) -> String {
+fn meta_ms(retention: Retention) -> Decimal {
     kept_ms(retention.meta_ttl_ms.max(retention.ttl_ms))
 }
 
+/// Parts of the command that publishes.
+const PUBLISH_PARTS_MAX: usize = 15;
 /// A list of this length is smaller than a stream, and read from its end as fast.
 pub(super) const LIST_MAX: usize = 100;
 /// A hundred years: with the time of day it is far from the largest number of a script.

@@ -38,6 +38,7 @@ pub(super) struct Session<'s> {
     /// Which source is looked at first.
     turn: usize,
     gathered: HashMap<u64, Gathered>,
+    epochs: Epochs,
 }
 
 /// Why a session ends.
@@ -92,6 +93,7 @@ impl<'s> Session<'s> {
             request_beats: u32::try_from(request_beats).unwrap_or(u32::MAX),
             turn: 0,
             gathered: HashMap::new(),
+            epochs: Epochs::default(),
         }
     }
 
@@ -246,7 +248,7 @@ impl<'s> Session<'s> {
     }
 
     fn asking(&mut self, partition: usize) -> Asking<'_> {
-        let epoch = Epoch(random());
+        let epoch = self.epochs.next();
         let (names, beat) = (self.names, self.beat);
         Asking { shard: self.servers.shard(partition), names, beat, epoch }
     }
@@ -395,12 +397,21 @@ fn with_size(retention: Retention) -> Retention {
     Retention { size: retention.size.max(1), ..retention }
 }
 
-/// A number that cannot be foreseen.
-fn random() -> u32 {
-    let mut bytes = [0; 4];
-    // Without randomness a new stream has the epoch of an older one, as if it had gone on.
-    let _ = SystemRandom::new().fill(&mut bytes);
-    u32::from_ne_bytes(bytes)
+/// Epochs that cannot be foreseen. Each question has one, and few need it: so the kernel is asked for many at once.
+#[derive(Debug, Default)]
+struct Epochs(Vec<Epoch>);
+
+impl Epochs {
+    fn next(&mut self) -> Epoch {
+        if self.0.is_empty() {
+            let mut bytes = [0; 4 * EPOCHS_AT_ONCE];
+            // Without randomness a new stream has the epoch of an older one, as if it had gone on.
+            let _ = SystemRandom::new().fill(&mut bytes);
+            let (numbers, _) = bytes.as_chunks();
+            self.0.extend(numbers.iter().map(|own| Epoch(u32::from_ne_bytes(*own))));
+        }
+        self.0.pop().unwrap_or(Epoch(0))
+    }
 }
 
 /// The clock of a session.
@@ -413,5 +424,7 @@ const REPLICATION_BEATS: u32 = 20;
 const WAITING_MAX: usize = 1024;
 /// The largest publication.
 const PAYLOAD_BYTES_MAX: usize = 16 << 20;
+/// Epochs that are drawn together.
+const EPOCHS_AT_ONCE: usize = 64;
 const SOURCES: usize = 4;
 const FLUSH_TURNS: usize = 32;

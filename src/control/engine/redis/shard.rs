@@ -1,6 +1,7 @@
 //! One server with the two connections to it: one asks, the other hears.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use redis::{PushKind, Value};
@@ -32,9 +33,9 @@ pub(super) struct Shard {
 /// The names that the server has for the scripts.
 #[derive(Debug)]
 pub(super) struct Scripts {
-    pub(super) publish: Vec<u8>,
-    pub(super) read: Vec<u8>,
-    pub(super) positions: Vec<u8>,
+    pub(super) publish: Arc<[u8]>,
+    pub(super) read: Arc<[u8]>,
+    pub(super) positions: Arc<[u8]>,
 }
 
 /// What an answer is for.
@@ -298,9 +299,9 @@ impl Shard {
     }
 }
 
-async fn load(commands: &mut Connection, script: &[u8]) -> Result<Vec<u8>, Failure> {
+async fn load(commands: &mut Connection, script: &[u8]) -> Result<Arc<[u8]>, Failure> {
     let name = commands.ask(&[b"SCRIPT", b"LOAD", script]).await?;
-    Ok(text(&name)?.to_vec())
+    Ok(text(&name)?.into())
 }
 
 /// Asks what the server is, and which history its data have.
