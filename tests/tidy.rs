@@ -208,3 +208,21 @@ fn links_between_documents_lead_somewhere() {
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
+
+#[test]
+fn every_row_of_what_is_lost_names_tests_that_exist() {
+    let document = read(&root().join("docs/engines.md"));
+    let part = document.split_once("\n## What is lost, and when\n").map_or("", |(_, rest)| rest);
+    let rows = part.lines().skip_while(|line| !line.starts_with('|')).skip(2);
+    let code: String = files(&root().join("tests"), ".rs").iter().map(|path| read(path)).collect();
+    let mut count = 0;
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        let cell = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or("").trim();
+        let names: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty() || cell.starts_with("none: "), "no test: {row}");
+        let missing = names.iter().find(|name| !code.contains(&format!("fn {name}(")));
+        assert_eq!(missing, None, "no such test: {row}");
+        count += 1;
+    }
+    assert!(count > 5, "{count} rows");
+}

@@ -269,3 +269,18 @@ fn what_is_too_large_is_refused() {
     let told = |event| if let BrokerEvent::Told(payload) = event { Some(payload) } else { None };
     assert_eq!(broker.wait_for(told), b"fits");
 }
+
+#[test]
+fn a_full_nats_refuses_and_is_read() {
+    let options = "jetstream { store_dir: \"FOLDER/streams\", max_file_store: 1MB }\n";
+    let Some(server) = NatsServer::start_with(options) else { return };
+    let broker = broker(settings(&server.url(), 1));
+    let publish = |channel: &str| {
+        let number = broker.publish_later(channel, Some(KEPT), &vec![7; 200_000], None);
+        broker.published(number)
+    };
+    assert!(publish("kept:first").is_ok());
+    let refused = (0..20).map(|number| publish(&format!("kept:{number}"))).find(Result::is_err);
+    assert_eq!(refused, Some(Err(BrokerError::Refused)));
+    assert_eq!(broker.read("kept:first", KEPT, Span::All).entries.len(), 1);
+}

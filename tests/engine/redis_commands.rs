@@ -268,3 +268,20 @@ fn the_documented_rights_are_enough() {
     broker.send(BrokerCommand::Tell(Audience::Node(1), b"told".to_vec()));
     broker.wait_for(|event| (event == BrokerEvent::Told(b"told".to_vec())).then_some(()));
 }
+
+#[test]
+fn a_full_redis_refuses_and_takes_again() {
+    let Some(redis) = RedisServer::start() else { return };
+    let broker = broker(&redis.url(), 1);
+    let mut connection = redis.connection();
+    let mut bytes_max = |bytes: u32| {
+        redis::cmd("CONFIG").arg(&["SET", "maxmemory"]).arg(bytes).exec(&mut connection).unwrap();
+    };
+    assert_eq!(broker.publish("room", kept(5), b"x").offset, 1);
+    bytes_max(1);
+    let number = broker.publish_later("room", Some(kept(5)), b"y", None);
+    assert_eq!(broker.published(number), Err(BrokerError::Refused));
+    assert_eq!(broker.read("room", kept(5), Span::All).entries, [(1, b"x".to_vec())]);
+    bytes_max(0);
+    assert_eq!(broker.publish("room", kept(5), b"z").offset, 2);
+}
