@@ -282,5 +282,18 @@ fn a_full_nats_refuses_and_is_read() {
     assert!(publish("kept:first").is_ok());
     let refused = (0..20).map(|number| publish(&format!("kept:{number}"))).find(Result::is_err);
     assert_eq!(refused, Some(Err(BrokerError::Refused)));
+    // Neither has room for its mark, and neither is an outage.
+    let new = Arc::<str>::from("kept:new");
+    broker.send(BrokerCommand::Positions { number: 91, channels: vec![(Arc::clone(&new), KEPT)] });
+    assert_eq!(broker.event(), BrokerEvent::Positions(91, Err(BrokerError::Refused)));
+    broker.send(BrokerCommand::Read {
+        number: 92,
+        channel: new,
+        retention: KEPT,
+        span: Span::Nothing,
+    });
+    assert_eq!(broker.event(), BrokerEvent::Read(92, Err(BrokerError::Refused)));
+    broker.send(BrokerCommand::Remove { number: 93, channel: "kept:first".into() });
+    assert_eq!(broker.event(), BrokerEvent::Removed(93, Err(BrokerError::Refused)));
     assert_eq!(broker.read("kept:first", KEPT, Span::All).entries.len(), 1);
 }

@@ -28,6 +28,8 @@ pub(super) enum PublishAnswer {
     Kept(u64),
     /// It is not kept, as another sequence was expected; this is the last one.
     LastIs(u64),
+    /// It is not kept, as there is no room.
+    Full(String),
     /// It is not kept.
     Refused(String),
 }
@@ -50,7 +52,10 @@ impl PublishAnswer {
         {
             return Some(Self::LastIs(last));
         }
-        Some(Self::Refused(error.description))
+        Some(match error.err_code {
+            NO_RESOURCES | NO_MEMORY | NO_STORAGE => Self::Full(error.description),
+            _ => Self::Refused(error.description),
+        })
     }
 }
 
@@ -253,6 +258,10 @@ pub(super) const MARK: &str = "mark";
 pub(super) const OFFSET: &str = "Tidegate-Offset";
 /// Another last sequence was expected.
 const WRONG_LAST_SEQUENCE: u64 = 10_071;
+/// The limits of the server or the account are reached.
+const NO_RESOURCES: u64 = 10_023;
+const NO_MEMORY: u64 = 10_028;
+const NO_STORAGE: u64 = 10_047;
 /// A subject has no message.
 const NO_MESSAGE: u64 = 10_037;
 /// There is no such stream.

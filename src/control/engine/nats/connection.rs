@@ -14,7 +14,7 @@ use super::answers::{
     DirectAnswer, Headers, KIND, KeptMessage, LeaderAnswer, MARK, OFFSET, PublishAnswer,
 };
 use super::caller::Caller;
-use super::error::Lost;
+use super::error::{Failed, Lost};
 use super::stream_options::StreamOptions;
 use super::subjects::{Section, Subjects, hash};
 use crate::channels::{Epoch, Position};
@@ -149,7 +149,7 @@ impl NatsConnection {
         stream: &Stream,
         subject: &str,
         behind: u64,
-    ) -> Result<Option<u64>, Lost> {
+    ) -> Result<Option<u64>, Failed> {
         let mut headers = HeaderMap::new();
         headers.insert(KIND, MARK);
         headers.insert("Nats-Expected-Last-Subject-Sequence", behind.to_string());
@@ -157,11 +157,14 @@ impl NatsConnection {
             headers.insert(OFFSET, behind.to_string());
         }
         let answer = self.caller.ask(subject.to_owned(), Some(headers), Bytes::new()).await?;
-        let Some(PublishAnswer::Kept(sequence)) = PublishAnswer::parse(&answer.payload) else {
-            return Ok(None);
-        };
-        stream.see(sequence);
-        Ok(Some(sequence))
+        match PublishAnswer::parse(&answer.payload) {
+            Some(PublishAnswer::Kept(sequence)) => {
+                stream.see(sequence);
+                Ok(Some(sequence))
+            }
+            Some(PublishAnswer::Full(_)) => Err(Failed::Full),
+            Some(PublishAnswer::LastIs(_) | PublishAnswer::Refused(_)) | None => Ok(None),
+        }
     }
 
     /// Removes what a subject keeps before this sequence.

@@ -84,6 +84,21 @@ pub enum NatsError {
 #[error("{0}")]
 pub(super) struct Lost(pub(super) String);
 
+/// Why a question that may have to store a mark has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// What was reached is not any more.
+    Lost(Lost),
+    /// The server has no room. It serves all else.
+    Full,
+}
+
+impl From<Lost> for Failed {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
+    }
+}
+
 impl Lost {
     pub(super) fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())

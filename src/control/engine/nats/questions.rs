@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::answers::KeptMessage;
 use super::connection::{End, NatsConnection, Patience, Stream};
-use super::error::Lost;
+use super::error::{Failed, Lost};
 use crate::channels::remote::{Batch, BrokerError, BrokerEvent, Retention, Span};
 use crate::channels::{Position, RECOVERED_MAX};
 
@@ -24,8 +24,8 @@ pub(super) async fn read(
         return Ok(BrokerEvent::Read(number, Err(BrokerError::Refused)));
     };
     let reading = Reading { nats: &nats, stream, subject: nats.subjects.kept(&channel), retention };
-    let batch = reading.batch(span).await?;
-    Ok(BrokerEvent::Read(number, Ok(batch)))
+    let batch = unless_full(reading.batch(span).await)?;
+    Ok(BrokerEvent::Read(number, batch))
 }
 
 /// Answers [`BrokerCommand::Remove`](crate::channels::remote::BrokerCommand::Remove).
@@ -38,22 +38,42 @@ pub(super) async fn remove(
         return Ok(BrokerEvent::Removed(number, Ok(())));
     };
     let subject = nats.subjects.kept(&channel);
-    let patience = Patience::new(&nats, stream);
-    let mark = loop {
-        let Some(last) = nats.last(stream, &subject).await? else { break None };
+    let removed = match unless_full(marked(&nats, stream, &subject).await)? {
+        Ok(None) => Ok(()),
+        Ok(Some(mark)) => Ok(nats.purge(stream, &subject, mark).await?),
+        Err(refused) => Err(refused),
+    };
+    Ok(BrokerEvent::Removed(number, removed))
+}
+
+/// Has a mark be the last of a subject, unless it keeps nothing.
+async fn marked(
+    nats: &NatsConnection,
+    stream: &Stream,
+    subject: &str,
+) -> Result<Option<u64>, Failed> {
+    let patience = Patience::new(nats, stream);
+    loop {
+        let Some(last) = nats.last(stream, subject).await? else { return Ok(None) };
         if last.is_mark {
-            break Some(last.sequence);
+            return Ok(Some(last.sequence));
         }
         // The mark has the place of the last publication, so that the position stays.
-        if let Some(mark) = nats.mark(stream, &subject, last.sequence).await? {
-            break Some(mark);
+        let mark = nats.mark(stream, subject, last.sequence).await?;
+        if mark.is_some() {
+            return Ok(mark);
         }
         patience.pause().await?;
-    };
-    if let Some(mark) = mark {
-        nats.purge(stream, &subject, mark).await?;
     }
-    Ok(BrokerEvent::Removed(number, Ok(())))
+}
+
+/// A server without room refuses a question. All others it answers, so it is not given up.
+fn unless_full<T>(result: Result<T, Failed>) -> Result<Result<T, BrokerError>, Lost> {
+    match result {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(Failed::Full) => Ok(Err(BrokerError::Refused)),
+        Err(Failed::Lost(lost)) => Err(lost),
+    }
 }
 
 /// Answers [`BrokerCommand::Positions`](crate::channels::remote::BrokerCommand::Positions).
@@ -74,7 +94,10 @@ pub(super) async fn positions(
         let Some(stream) = nats.streams.get(index) else { continue };
         let kept = |place: &usize| channels.get(*place).map(|channel| nats.subjects.kept(channel));
         let subjects: Vec<String> = places.iter().filter_map(kept).collect();
-        let offsets = offsets(&nats, stream, &subjects).await?;
+        let offsets = match unless_full(offsets(&nats, stream, &subjects).await)? {
+            Ok(offsets) => offsets,
+            Err(refused) => return Ok(BrokerEvent::Positions(number, Err(refused))),
+        };
         for (place, subject) in places.iter().zip(&subjects) {
             let offset = offsets.get(subject).copied().unwrap_or(0);
             if let Some(entry) = found.get_mut(*place) {
@@ -100,7 +123,7 @@ async fn offsets(
     nats: &NatsConnection,
     stream: &Stream,
     subjects: &[String],
-) -> Result<HashMap<String, u64>, Lost> {
+) -> Result<HashMap<String, u64>, Failed> {
     let least = if nats.is_replicated { nats.barrier(stream).await? } else { 0 };
     let patience = Patience::new(nats, stream);
     let mut found = HashMap::new();
@@ -141,7 +164,7 @@ struct Reading<'l> {
 }
 
 impl Reading<'_> {
-    async fn batch(&self, span: Span) -> Result<Batch, Lost> {
+    async fn batch(&self, span: Span) -> Result<Batch, Failed> {
         let patience = Patience::new(self.nats, self.stream);
         loop {
             let Some(last) = self.nats.last(self.stream, &self.subject).await? else {

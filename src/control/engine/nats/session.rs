@@ -334,7 +334,7 @@ impl Session {
                 stream.position(sequence)
             })),
             Some(PublishAnswer::LastIs(_)) => Err(BrokerError::Refused),
-            Some(PublishAnswer::Refused(reason)) => {
+            Some(PublishAnswer::Full(reason) | PublishAnswer::Refused(reason)) => {
                 log::debug!("NATS keeps a publication not: {reason}");
                 Err(BrokerError::Refused)
             }
