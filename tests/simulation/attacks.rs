@@ -181,12 +181,13 @@ impl Bystander {
     }
 }
 
-/// The attacks of a seed, and what `after_turn` finds after each turn of the loop until all leave.
+/// The attacks of a seed, and what `after_turn` finds after each turn of the loop until all leave; the world
+/// that is left.
 fn run(
     seed: u64,
     mut world: World,
     mut after_turn: impl FnMut(&World) -> Result<(), String>,
-) -> Result<(), String> {
+) -> Result<World, String> {
     let mut random = Random::new(seed);
     let mut bystanders: Vec<Bystander> = (0..3)
         .map(|_| {
@@ -247,11 +248,7 @@ fn run(
         }
     }
     leave(&mut world, bystanders, members, attackers, joiners)?;
-    let left = world.held_bytes();
-    if left > UNCHARGED_BYTES_MAX.cast_signed() {
-        return Err(format!("{left} bytes are held at the end"));
-    }
-    Ok(())
+    Ok(world)
 }
 
 /// Holds what a turn has done against what it was charged with; what it has done.
@@ -344,9 +341,14 @@ fn all_that_is_allocated_is_charged_alone() {
             }
             Ok(())
         };
-        if let Err(broken) = run(seed, world, after_turn) {
+        let world = run(seed, world, after_turn).unwrap_or_else(|broken| {
             panic!("seed {seed}: {broken}");
-        }
+        });
+        let left = world.held_bytes();
+        assert!(
+            left <= UNCHARGED_BYTES_MAX.cast_signed(),
+            "seed {seed}: {left} bytes are held at the end"
+        );
     }
     // The attacks use the pool up.
     assert!(most > POOL_BYTES_MAX / 2, "{most}");

@@ -126,8 +126,10 @@ impl World {
         result
     }
 
-    /// What the server has allocated and not freed since the first turn, where no other test runs.
+    /// What the server has allocated and not freed since the first turn. The allocator counts for the whole
+    /// process, so it can only be asked by a test that has a process of its own (`--exact`).
     pub(crate) fn held_bytes(&self) -> isize {
+        assert!(std::env::args().any(|argument| argument == "--exact"), "other tests are counted");
         self.allocated_bytes - self.network.send_buffer_capacity().cast_signed()
     }
 
