@@ -203,6 +203,9 @@ pub(super) const RECORD_BYTES: usize = 2 * size_of::<AccessRecord>();
 /// More than paths have that are served. Those of scanners may be as long as a request head.
 const PATH_BYTES_MAX: usize = 256;
 
+/// As `docs/memory.md` says.
+const _: () = assert!(size_of::<AccessRecord>() == 72);
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -220,12 +223,6 @@ mod tests {
             reason: CloseReason::Gone,
             was_open: false,
         }
-    }
-
-    /// docs/memory.md states it.
-    #[test]
-    fn a_record_has_72_bytes() {
-        assert_eq!(size_of::<AccessRecord>(), 72);
     }
 
     #[test]

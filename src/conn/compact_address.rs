@@ -71,6 +71,8 @@ impl From<SocketAddr> for CompactAddress {
     }
 }
 
+const _: () = assert!(size_of::<CompactAddress>() == 20);
+
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddrV6;
@@ -95,6 +97,5 @@ mod tests {
     #[test]
     fn no_address_is_none() {
         assert_eq!(CompactAddress::default().get(), None);
-        assert_eq!(size_of::<CompactAddress>(), 20);
     }
 }

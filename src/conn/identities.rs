@@ -211,6 +211,9 @@ const RECORD_BYTES: usize = 2 * size_of::<IdentityRecord>();
 /// A date that was set forward is noticed after half a minute. Most connections are pinged as often.
 const LOOK_MS: u64 = 30_000;
 
+/// As `docs/memory.md` says.
+const _: () = assert!(size_of::<IdentityRecord>() == 64);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,12 +235,6 @@ mod tests {
 
     fn at(ms: u64, wall_ms: u64) -> (Tick, WallTime) {
         (Millis(ms).tick(), WallTime(wall_ms))
-    }
-
-    /// docs/memory.md states it.
-    #[test]
-    fn a_record_has_64_bytes() {
-        assert_eq!(size_of::<IdentityRecord>(), 64);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub fn mesh<T: MailItem>(wakes: &[Wake], limits: MailLimits) -> Vec<LoopMailboxe
     wakes.iter().enumerate().map(of_loop).collect()
 }
 
-#[cfg(all(test, not(interleavings)))]
+#[cfg(test)]
 mod tests {
     use super::super::lane::tests::terminal;
     use super::super::{Class, Outbox};

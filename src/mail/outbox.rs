@@ -138,7 +138,7 @@ impl<T: MailItem> Outbox<T> {
     }
 }
 
-#[cfg(all(test, not(interleavings)))]
+#[cfg(test)]
 mod tests {
     use super::super::lane::tests::{Item, forwarding, terminal};
     use super::super::mesh;

@@ -178,6 +178,8 @@ impl Session {
 
 /// Bytes that a session takes in the slab, and twice that while the slab grows by doubling.
 pub(super) const SESSION_BYTES: usize = 2 * size_of::<Session>();
+/// As `docs/memory.md` says.
+const _: () = assert!(size_of::<Session>() == 160);
 /// What a handshake takes that is to begin, with the longest name.
 pub(super) const UNBEGUN_BYTES: usize = 512;
 /// In place of the number of a listener.

@@ -557,12 +557,6 @@ fn a_handshake_that_is_over_is_not_counted_as_failed_where_what_follows_finds_no
     assert_eq!(&told, b"no room");
 }
 
-/// As `docs/memory.md` says.
-#[test]
-fn a_session_is_as_large_as_the_documents_say() {
-    assert_eq!(size_of::<session::Session>(), 160);
-}
-
 /// The keys of a session lie where they did, whatever the table of sessions does.
 #[test]
 fn sessions_go_on_when_their_table_has_grown() {
