@@ -95,7 +95,7 @@ pub mod client;
 pub mod server;
 
 pub mod config;
-#[cfg(any(feature = "acme", feature = "admin", feature = "http-backends", feature = "redis"))]
+#[cfg(feature = "control")]
 pub mod control;
 
 pub mod logging;

@@ -14,11 +14,13 @@ use super::lookups::Lookups;
 use crate::channels::remote::FollowerLimits;
 #[cfg(feature = "nats")]
 use crate::channels::remote::Retention;
+#[cfg(any(feature = "nats", feature = "redis"))]
+use crate::config::EngineKind;
+#[cfg(feature = "redis")]
+use crate::config::EngineOptions;
 #[cfg(feature = "redis")]
 use crate::config::RedisDeployment;
 use crate::config::ResolvedConfig;
-#[cfg(any(feature = "nats", feature = "redis"))]
-use crate::config::{EngineKind, EngineOptions};
 #[cfg(feature = "nats")]
 use crate::config::{ResolvedRoute, RouteService};
 #[cfg(feature = "admin")]

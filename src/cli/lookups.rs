@@ -10,7 +10,7 @@ use super::identities::{configured_keys, judge, places};
 #[cfg(feature = "redis")]
 use crate::config::RedisOptions;
 use crate::config::{Identity, IdentityKind, ResolvedConfig};
-#[cfg(any(feature = "http-backends", feature = "redis"))]
+#[cfg(any(feature = "http-backends", feature = "nats", feature = "redis"))]
 use crate::control::{ControlRole, ControlThread};
 #[cfg(feature = "redis")]
 use crate::control::{RedisSettings, RedisUrl};
@@ -31,7 +31,7 @@ pub(super) struct Lookups {
     counters: Arc<ControlCounters>,
     /// What each check was begun with.
     begun: Vec<Begun>,
-    #[cfg(any(feature = "http-backends", feature = "redis"))]
+    #[cfg(any(feature = "http-backends", feature = "nats", feature = "redis"))]
     control: Option<Arc<ControlThread>>,
 }
 
@@ -65,7 +65,7 @@ impl Lookups {
     /// As [`Lookups::start`].
     pub(super) fn next(&self, settings: &ResolvedConfig) -> Result<Self, Failure> {
         let mut next = Self {
-            #[cfg(any(feature = "http-backends", feature = "redis"))]
+            #[cfg(any(feature = "http-backends", feature = "nats", feature = "redis"))]
             control: self.control.clone(),
             counters: Arc::clone(&self.counters),
             ..Self::default()
@@ -140,7 +140,7 @@ impl Lookups {
     }
 
     /// The thread that asks other servers, which starts when it is needed for the first time.
-    #[cfg(any(feature = "http-backends", feature = "redis"))]
+    #[cfg(any(feature = "http-backends", feature = "nats", feature = "redis"))]
     pub(super) fn control(&mut self) -> Result<&ControlThread, Failure> {
         let control = match self.control.take() {
             Some(control) => control,
@@ -201,17 +201,12 @@ fn redis_settings(
 
 /// Keeps what a panic hook was told if the panic is one of the control thread, whose end is a line of
 /// the log; whether it is one.
-#[cfg(any(feature = "acme", feature = "admin", feature = "http-backends", feature = "redis"))]
+#[cfg(feature = "control")]
 pub(super) fn keep_panic(panic: &PanicHookInfo<'_>) -> bool {
     crate::control::panics::keep(panic)
 }
 
-#[cfg(not(any(
-    feature = "acme",
-    feature = "admin",
-    feature = "http-backends",
-    feature = "redis"
-)))]
+#[cfg(not(feature = "control"))]
 pub(super) fn keep_panic(_: &PanicHookInfo<'_>) -> bool {
     false
 }

@@ -6,7 +6,7 @@ use std::net::ToSocketAddrs as _;
 use std::sync::Arc;
 
 use crate::config::{ResolvedConfig, UpstreamOptions};
-#[cfg(any(feature = "acme", feature = "admin", feature = "http-backends", feature = "redis"))]
+#[cfg(feature = "control")]
 use crate::control::{ControlRole, ControlThread, HealthChecks, NameLookups};
 use crate::metrics::ControlCounters;
 use crate::server::{self, LoadedUpstreamTls, UpstreamTlsError};
@@ -23,12 +23,12 @@ pub(super) struct Upstreams {
     lists: Vec<Arc<ServerList>>,
     /// Of those that are reached with TLS.
     tls: HashMap<String, LoadedUpstreamTls>,
-    #[cfg(any(feature = "acme", feature = "admin", feature = "http-backends", feature = "redis"))]
+    #[cfg(feature = "control")]
     asked: Option<Asked>,
 }
 
 /// What asks for addresses and checks servers, and its thread.
-#[cfg(any(feature = "acme", feature = "admin", feature = "http-backends", feature = "redis"))]
+#[cfg(feature = "control")]
 struct Asked {
     thread: Arc<ControlThread>,
     _names: Arc<NameLookups>,
@@ -119,7 +119,7 @@ impl Upstreams {
         self.ask_again(before, counters)
     }
 
-    #[cfg(any(feature = "acme", feature = "admin", feature = "http-backends", feature = "redis"))]
+    #[cfg(feature = "control")]
     fn ask_again(
         &mut self,
         before: &Self,
@@ -142,12 +142,7 @@ impl Upstreams {
         Ok(())
     }
 
-    #[cfg(not(any(
-        feature = "acme",
-        feature = "admin",
-        feature = "http-backends",
-        feature = "redis"
-    )))]
+    #[cfg(not(feature = "control"))]
     #[expect(
         clippy::unnecessary_wraps,
         clippy::unused_self,

@@ -11,6 +11,7 @@ pub(super) fn encode(peer: Peer) -> String {
 }
 
 /// The connection with an id; `None` if it is one of another process, or none at all.
+#[cfg(feature = "admin")]
 pub(super) fn parse(id: &str) -> Option<Peer> {
     let (process, peer) = id.split_once('-')?;
     let peer: Peer = peer.parse().ok()?;
@@ -32,7 +33,7 @@ fn process_number() -> u32 {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "admin"))]
 mod tests {
     use super::*;
     use crate::key::ConnKey;

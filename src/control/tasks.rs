@@ -40,6 +40,7 @@ impl Tasks {
     }
 
     /// Starts a task. If it panics, that is the end of this task alone.
+    #[allow(dead_code, reason = "not every feature has such tasks")]
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         self.handle.spawn(task).abort_handle()
     }

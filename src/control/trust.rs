@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+#[cfg(feature = "http-backends")]
+use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
 #[cfg(feature = "http-backends")]
@@ -16,6 +18,7 @@ use crate::upstream::ServerTls;
 pub struct Trust {
     pub(super) config: Arc<ClientConfig>,
     /// The name that they must have, where it is not that of the URL.
+    #[cfg(feature = "http-backends")]
     pub(super) name: Option<ServerName<'static>>,
 }
 
@@ -83,6 +86,10 @@ impl Trust {
             .with_webpki_verifier(verifier)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config), name: None })
+        Ok(Self {
+            config: Arc::new(config),
+            #[cfg(feature = "http-backends")]
+            name: None,
+        })
     }
 }
