@@ -278,9 +278,7 @@ impl Example {
 }
 
 fn status(gateway: &Gateway, request: &Request) -> u16 {
-    let mut socket = Socket::connect(gateway.address());
-    socket.send(&request.bytes());
-    socket.receive_head().status
+    Socket::reply_to(gateway.address(), request).status
 }
 
 #[test]

@@ -181,10 +181,7 @@ fn every_valid_request_for_the_page_gets_the_same_page() {
 #[test]
 fn a_page_and_a_room_can_share_a_path() {
     let gateway = Gateway::start();
-    let status = |request: Request| {
-        let reply = exchange(gateway.address(), &request.bytes(), Ending::HalfClose);
-        Reply::parse(&reply).status
-    };
+    let status = |request: Request| Socket::reply_to(gateway.address(), &request).status;
     assert_eq!(status(Request::get("/?user=bob")), 200);
     assert_eq!(status(Request::upgrade("/?user=bob")), 101);
     // The room's answer, not the page.

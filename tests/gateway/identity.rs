@@ -51,9 +51,7 @@ const ANN: &str = "user=ann&token=s3cret-5318008";
 
 /// The head of the reply.
 fn reply(gateway: &Gateway, request: &Request) -> Reply {
-    let mut socket = Socket::connect(gateway.address());
-    socket.send(&request.bytes());
-    socket.receive_head()
+    Socket::reply_to(gateway.address(), request)
 }
 
 /// A socket that is open.

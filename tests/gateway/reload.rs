@@ -14,7 +14,7 @@ use crate::certificates::CertificateFolder;
 use crate::chat_client::ChatClient;
 use crate::frames::{BINARY, CLOSE, client_frame, close_payload};
 use crate::gateway::{Gateway, Launch, config_file, write_config};
-use crate::messages::{Ending, Reply, Request, exchange};
+use crate::messages::Request;
 use crate::redis_server::RedisServer;
 use crate::socket::Socket;
 use crate::tls_client::TlsClient;
@@ -74,7 +74,7 @@ impl Reloaded {
 }
 
 fn status(address: SocketAddr, path: &str) -> u16 {
-    Reply::parse(&exchange(address, &Request::upgrade(path).bytes(), Ending::HalfClose)).status
+    Socket::reply_to(address, &Request::upgrade(path)).status
 }
 
 fn echo(path: &str, more: &str) -> String {
@@ -255,7 +255,7 @@ fn listeners_are_added_and_removed() {
         // Only a loopback address is for local names unless it says otherwise.
         let named = |address| {
             let request = Request::upgrade("/echo").set("Host", "a.example");
-            Reply::parse(&exchange(address, &request.bytes(), Ending::HalfClose)).status
+            Socket::reply_to(address, &request).status
         };
         assert_eq!((named(any), named(http)), (101, 421));
         let mut client = TcpStream::connect(lines).unwrap();

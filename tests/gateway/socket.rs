@@ -40,6 +40,14 @@ impl Socket {
         socket
     }
 
+    /// The head of the reply to a request. The client stays until it has it: who shuts its sending side down while
+    /// others are asked whether it may come in has left.
+    pub(crate) fn reply_to(address: SocketAddr, request: &Request) -> Reply {
+        let mut socket = Self::connect(address);
+        socket.send(&request.bytes());
+        socket.receive_head()
+    }
+
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the gateway takes what is sent");
     }

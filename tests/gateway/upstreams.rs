@@ -34,9 +34,7 @@ fn open(gateway: &Gateway) -> Socket {
 
 /// The status of the reply to a client.
 fn status(gateway: &Gateway) -> u16 {
-    let mut socket = Socket::connect(gateway.address());
-    socket.send(&Request::upgrade("/echo").bytes());
-    socket.receive_head().status
+    Socket::reply_to(gateway.address(), &Request::upgrade("/echo")).status
 }
 
 /// What the API says of a server.

@@ -1,6 +1,6 @@
 //! A real browser: headless Chromium, controlled through chromedriver (W3C WebDriver).
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -51,12 +51,7 @@ impl Browser {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let home = tempfile::tempdir().unwrap();
         let profile = home.path().join("profile");
-        let mut command = Command::new("chromedriver");
-        command.arg("--port=0").env("HOME", home.path()).env("TMPDIR", home.path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut driver = command.spawn().unwrap();
-        let mut driver_output = BufReader::new(driver.stdout.take().unwrap());
-        let port = port_of(&mut driver_output);
+        let (driver, driver_output, port) = start_driver(home.path());
         let mut browser = Self {
             driver,
             _driver_output: driver_output,
@@ -275,13 +270,41 @@ impl Window<'_> {
     }
 }
 
-/// The port in the driver's first lines of output.
-fn port_of(driver_output: &mut impl io::BufRead) -> u16 {
-    let line = driver_output.lines().map_while(Result::ok).find_map(|line| {
-        let (_, port) = line.split_once("started successfully on port ")?;
-        port.trim_end_matches('.').parse().ok()
-    });
-    line.expect("chromedriver says its port")
+/// Starts of a driver that may end in nothing.
+const DRIVER_STARTS_MAX: usize = 5;
+
+/// A driver, what it goes on to say, and its port. Where another program takes the port that it has chosen it ends before
+/// it listens, and is started again.
+fn start_driver(home: &Path) -> (Child, BufReader<ChildStdout>, u16) {
+    let mut said = String::new();
+    for _ in 0..DRIVER_STARTS_MAX {
+        let errors = File::create(home.join("errors")).unwrap();
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0").env("HOME", home).env("TMPDIR", home);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
+        let mut driver = command.spawn().unwrap();
+        let mut output = BufReader::new(driver.stdout.take().unwrap());
+        match port_of(&mut output) {
+            Ok(port) => return (driver, output, port),
+            Err(lines) => said = lines,
+        }
+        let status = driver.wait().unwrap();
+        let errors = fs::read_to_string(home.join("errors")).unwrap();
+        said = format!("{status}\n{said}{errors}");
+    }
+    panic!("chromedriver does not start: {said}");
+}
+
+/// The port in the driver's first lines of output; all lines if it ends before it says one.
+fn port_of(driver_output: &mut impl io::BufRead) -> Result<u16, String> {
+    let mut lines = String::new();
+    while let Ok(1..) = driver_output.read_line(&mut lines) {
+        let port = lines.trim_end().rsplit_once("started successfully on port ");
+        if let Some(Ok(port)) = port.map(|(_, port)| port.trim_end_matches('.').parse()) {
+            return Ok(port);
+        }
+    }
+    Err(lines)
 }
 
 fn capabilities(profile: &Path, further: &Value) -> Value {
