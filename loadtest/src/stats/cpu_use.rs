@@ -9,6 +9,7 @@ use std::io;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 use serde::Serialize;
@@ -37,6 +38,7 @@ impl CpuClocks {
             server: self.server.as_ref().and_then(|server| server.read().ok()),
             client: read_clock(ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap_or_default(),
             waited,
+            sleeps: read_sleeps(),
         }
     }
 }
@@ -48,6 +50,7 @@ pub(crate) struct CpuSample {
     server: Option<Duration>,
     client: Duration,
     waited: Duration,
+    sleeps: Option<u64>,
 }
 
 impl CpuSample {
@@ -60,6 +63,10 @@ impl CpuSample {
             server: server.map(|(after, before)| after.saturating_sub(before)),
             client: self.client.saturating_sub(before.client),
             waited: self.waited.saturating_sub(before.waited),
+            sleeps: self
+                .sleeps
+                .zip(before.sleeps)
+                .map(|(after, before)| after.saturating_sub(before)),
         };
         CpuUse::new(interval, unit, units)
     }
@@ -86,6 +93,8 @@ pub(crate) struct CpuUse {
     /// The share of the time in which the load generator did not wait for the server. It exceeds
     /// its CPU time if other processes use the same core.
     pub(crate) client_busy_share: f64,
+    /// How often this program went to sleep. What wakes it is charged to the server that writes to it.
+    pub(crate) client_sleeps_per_unit: Option<f64>,
     /// The load generator hardly waited: its own limit may be what was measured.
     is_client_saturated: bool,
 }
@@ -97,11 +106,12 @@ struct Interval {
     server: Option<Duration>,
     client: Duration,
     waited: Duration,
+    sleeps: Option<u64>,
 }
 
 impl CpuUse {
     fn new(interval: Interval, unit: &'static str, units: u64) -> Self {
-        let Interval { wall, server, client, waited } = interval;
+        let Interval { wall, server, client, waited, sleeps } = interval;
         let per_unit = |cpu: Duration| (units > 0).then(|| cpu.as_secs_f64() * 1e6 / units as f64);
         let cores = |cpu: Duration| cpu.as_secs_f64() / wall.as_secs_f64().max(f64::MIN_POSITIVE);
         let client_busy_share = cores(wall.saturating_sub(waited));
@@ -115,6 +125,9 @@ impl CpuUse {
             client_micros_per_unit: per_unit(client),
             client_cores: cores(client),
             client_busy_share,
+            client_sleeps_per_unit: sleeps
+                .filter(|_| units > 0)
+                .map(|sleeps| sleeps as f64 / units as f64),
             is_client_saturated: client_busy_share > SATURATED_SHARE,
         }
     }
@@ -172,6 +185,13 @@ impl ServerClock {
     }
 }
 
+/// How often a thread of this program has slept, which is less often than it has waited: what is ready at once
+/// takes no sleep.
+fn read_sleeps() -> Option<u64> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    u64::try_from(usage.voluntary_context_switches()).ok()
+}
+
 fn read_clock(clock: ClockId) -> io::Result<Duration> {
     Ok(clock.now()?.into())
 }
@@ -191,13 +211,20 @@ mod tests {
             server: Some(second),
             client: 2 * second,
             waited: Duration::ZERO,
+            sleeps: Some(500),
         };
         let cpu_use = CpuUse::new(busy, "message", 1000);
         assert_eq!(cpu_use.server_micros_per_unit, Some(1000.0));
         assert_eq!((cpu_use.server_cores, cpu_use.client_cores), (Some(0.5), 1.0));
+        assert_eq!(cpu_use.client_sleeps_per_unit, Some(0.5));
         assert!(cpu_use.is_client_saturated);
-        let idle =
-            Interval { wall: second, server: None, client: Duration::ZERO, waited: second / 2 };
+        let idle = Interval {
+            wall: second,
+            server: None,
+            client: Duration::ZERO,
+            waited: second / 2,
+            sleeps: None,
+        };
         let nothing = CpuUse::new(idle, "message", 0);
         assert_eq!((nothing.server_cores, nothing.client_micros_per_unit), (None, None));
         assert_eq!((nothing.client_busy_share, nothing.is_client_saturated), (0.5, false));

@@ -1,4 +1,5 @@
-//! A small broadcast server: messages to `/publish` go to all connections to `/broadcast`.
+//! A small broadcast server: messages to `/publish` go to all connections to `/broadcast`, and those to
+//! `/member` also to all that are connected there.
 
 use std::io::Write as _;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -89,20 +90,22 @@ impl Subscriber {
 fn serve(stream: TcpStream, hub: &Mutex<Hub>, copies: &dyn Fn(usize, usize) -> usize) {
     // Small, so that the kernel does not hide a slow reader for long.
     SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES).unwrap();
-    let mut is_publisher = false;
+    let (mut publishes, mut subscribes) = (false, false);
     let callback = |request: &Request, response: Response| {
-        is_publisher = request.uri().path() == "/publish";
+        let path = request.uri().path();
+        publishes = path == "/publish" || path == "/member";
+        subscribes = path != "/publish";
         Ok(response)
     };
     let Ok(mut websocket) = tungstenite::accept_hdr(stream, callback) else {
         return;
     };
-    if !is_publisher {
+    if subscribes {
         let writer = websocket.get_ref().try_clone().unwrap();
         hub.lock().unwrap().subscribers.push(Some(Subscriber::start(writer)));
     }
     while let Ok(message) = websocket.read() {
-        if is_publisher && (message.is_text() || message.is_binary()) {
+        if publishes && (message.is_text() || message.is_binary()) {
             hub.lock().unwrap().publish(message, copies);
         }
     }

@@ -32,6 +32,20 @@ fn every_delivery_is_counted() {
 }
 
 #[test]
+fn members_that_publish_receive_their_own_publications() {
+    let address = broadcast_server::start(|_, _| 1);
+    let members = ["--members-publish", "--subscribe-path", "/member", "--publishers", "2"];
+    let report = run_successfully("fanout", address, &[&OPTIONS[..], &members].concat());
+    assert_eq!(report["deliveries"], 20 * 5 * 2);
+    assert_eq!((&report["lost"], &report["repeated_or_late"]), (&0.into(), &0.into()));
+
+    let too_many = ["--members-publish", "--subscribers", "2", "--publishers", "3"];
+    let run = run("fanout", reserved_address(), &too_many);
+    assert_eq!(run.exit_code, 2);
+    assert!(run.stderr.contains("more publishers than subscribers"), "{}", run.stderr);
+}
+
+#[test]
 fn a_publication_that_is_dropped_is_caught() {
     // The warm-up has 10 publications, so this one is the third of its burst.
     let address =

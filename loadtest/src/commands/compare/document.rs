@@ -79,6 +79,9 @@ pub(super) struct Sample {
     pub(super) server_cores: Option<f64>,
     /// The share of the time in which the load generator did not wait for the server.
     pub(super) client_busy_share: f64,
+    /// How often the load generator slept. The server is charged for waking it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) client_sleeps_per_unit: Option<f64>,
     pub(super) p50_us: Option<f64>,
     pub(super) p99_us: Option<f64>,
     pub(super) p99_9_us: Option<f64>,
@@ -97,6 +100,7 @@ impl Sample {
             server_cpu_us_per_unit: result.cpu.server_micros_per_unit,
             server_cores: result.cpu.server_cores,
             client_busy_share: result.cpu.client_busy_share,
+            client_sleeps_per_unit: result.cpu.client_sleeps_per_unit,
             p50_us: result.latency.map(|latency| latency.p50.0),
             p99_us: result.latency.map(|latency| latency.p99.0),
             p99_9_us: result.latency.map(|latency| latency.p99_9.0),

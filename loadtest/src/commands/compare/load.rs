@@ -112,6 +112,7 @@ pub(super) fn fanout_load(
         paths: BroadcastPaths { publish_path: path(), subscribe_path: path() },
         subscribers: count(subscribers),
         publishers: NonZeroUsize::MIN,
+        members_publish: false,
         burst: count(burst),
         publications: Amount::Time(timing.seconds),
         warm_up: Amount::Time(timing.warm_up),

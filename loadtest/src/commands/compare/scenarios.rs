@@ -9,6 +9,7 @@ use super::load::{
 };
 use super::runner::Runner;
 use super::servers_under_test::{ServerUnderTest, ServersUnderTest};
+use crate::commands::fanout::FanoutLoad;
 use crate::commands::options::MessageArguments;
 use crate::error::CommandError;
 use crate::message::PayloadKind;
@@ -39,6 +40,8 @@ enum Kind {
     Echo { connections: usize, in_flight: u32, bytes: usize },
     /// Publications to subscribers, in bursts.
     Fanout { subscribers: usize, burst: usize },
+    /// Publications of one of the subscribers, one at a time.
+    MemberFanout { subscribers: usize },
     /// tidegate and each of the others at half of the rate that the slower of the two can do.
     HalfLoad,
     /// Text and binary messages of the same length, on tidegate.
@@ -75,9 +78,10 @@ impl Scenario {
                 Ok(vec![self.text(servers, payload_kind, in_flight, bytes, timing)])
             }
             Kind::TwoLoops => Ok(self.two_loops(servers, timing)),
-            Kind::Churn { .. } | Kind::Echo { .. } | Kind::Fanout { .. } => {
-                Ok(vec![self.all_servers(servers, timing)])
-            }
+            Kind::Churn { .. }
+            | Kind::Echo { .. }
+            | Kind::Fanout { .. }
+            | Kind::MemberFanout { .. } => Ok(vec![self.all_servers(servers, timing)]),
         }
     }
 
@@ -96,6 +100,13 @@ impl Scenario {
                         "deliver to {subscribers} subscribers, {burst} publications at once"
                     ),
                 };
+                (load, heading, "delivery")
+            }
+            Kind::MemberFanout { subscribers } => {
+                let load = fanout_load(subscribers, 1, binary(SMALL), timing);
+                let load = Load::Fanout(FanoutLoad { members_publish: true, ..load });
+                let subscribers = grouped(subscribers as u64);
+                let heading = format!("deliver to {subscribers} members, one of which publishes");
                 (load, heading, "delivery")
             }
             Kind::Churn { .. }
@@ -132,7 +143,7 @@ impl Scenario {
                 let bytes_at_once = frame_bytes.saturating_mul(in_flight as usize);
                 bytes_at_once <= server.bytes_at_once_max && server.has_room_for(connections)
             }
-            Kind::Fanout { subscribers, .. } => {
+            Kind::Fanout { subscribers, .. } | Kind::MemberFanout { subscribers } => {
                 server.has_broadcast && server.has_room_for(subscribers)
             }
             Kind::Churn { .. }
@@ -282,6 +293,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "churn-resumed", kind: Kind::Churn { is_resumed: true } },
     Scenario { name: "fanout-1000", kind: Kind::Fanout { subscribers: 1000, burst: 1 } },
     Scenario { name: "fanout-10000", kind: Kind::Fanout { subscribers: 10_000, burst: 1 } },
+    Scenario { name: "fanout-member", kind: Kind::MemberFanout { subscribers: 1000 } },
     Scenario { name: "burst-16", kind: Kind::Fanout { subscribers: 1000, burst: 16 } },
     Scenario { name: "deflate-echo", kind: Kind::DeflateEcho { connections: 100, bytes: 1024 } },
     Scenario {

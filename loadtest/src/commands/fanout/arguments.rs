@@ -38,6 +38,10 @@ pub(crate) struct FanoutLoad {
     #[arg(long, value_name = "COUNT", default_value = "1")]
     pub(crate) publishers: NonZeroUsize,
 
+    /// Have the first subscribers publish, where they subscribe, in place of connections of their own
+    #[arg(long)]
+    pub(crate) members_publish: bool,
+
     /// Publications that each publisher sends at once
     #[arg(long, value_name = "COUNT", default_value = "1")]
     pub(crate) burst: NonZeroUsize,
@@ -52,8 +56,13 @@ pub(crate) struct FanoutLoad {
 }
 
 impl FanoutLoad {
+    /// The publishers that are no subscribers.
+    pub(super) fn own_publishers(&self) -> usize {
+        if self.members_publish { 0 } else { self.publishers.get() }
+    }
+
     pub(crate) fn requirements(&self) -> Requirements<'_> {
-        let connections = self.subscribers.get().saturating_add(self.publishers.get());
+        let connections = self.subscribers.get().saturating_add(self.own_publishers());
         Requirements { path: &self.paths.subscribe_path, connections, ..Requirements::default() }
     }
 }

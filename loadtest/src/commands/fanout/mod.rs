@@ -30,6 +30,10 @@ pub(crate) fn run(
 ) -> Result<Verdict, CommandError> {
     let load = &arguments.load;
     require_message_id(load.message.bytes)?;
+    if load.members_publish && load.publishers > load.subscribers {
+        let reason = "--members-publish: there are more publishers than subscribers";
+        return Err(CommandError::Usage(reason.to_owned()));
+    }
     let mut session = Session::prepare(&arguments.session, load.requirements(), interrupt)?;
     let report = measure(load, &mut session)?;
     let verdict = session.report(&report, report.has_failures())?;
@@ -45,10 +49,13 @@ pub(crate) fn measure(
     let FanoutLoad { message, subscribers, publishers, .. } = load;
     let pattern = Pattern::new(message.payload_kind(), message.bytes, session.seed())
         .compressed(session.is_deflated());
-    let mut workload = FanoutWorkload::new(pattern, publishers.get(), subscribers.get());
+    let counts = (publishers.get(), subscribers.get());
+    let mut workload = FanoutWorkload::new(pattern, counts, load.members_publish);
     session.open("subscribers", None, subscribers.get(), &mut workload)?;
-    let path = load.paths.publish_path.as_str().into();
-    session.open("publishers", Some(&path), publishers.get(), &mut workload)?;
+    if load.own_publishers() > 0 {
+        let path = load.paths.publish_path.as_str().into();
+        session.open("publishers", Some(&path), load.own_publishers(), &mut workload)?;
+    }
     workload.begin(session.clients.driver());
     // The server may subscribe a connection only after it has sent the 101.
     session.run_for("subscribing", SUBSCRIBE_WAIT, &mut workload, |_, _| SERVE)?;

@@ -15,6 +15,9 @@ use crate::websocket::Event;
 pub(super) struct FanoutWorkload {
     deliveries: Deliveries,
     subscribers: usize,
+    publisher_count: usize,
+    /// The first subscribers publish.
+    members_publish: bool,
     /// Empty until all connections are open.
     publishers: Vec<ConnKey>,
     /// Deliveries that can still arrive in order.
@@ -27,10 +30,18 @@ pub(super) struct FanoutWorkload {
 }
 
 impl FanoutWorkload {
-    pub(super) fn new(pattern: Pattern, publishers: usize, subscribers: usize) -> Self {
+    /// The subscribers are the first connections; of them the first `publishers` publish if
+    /// `members_publish`, and else the connections behind them.
+    pub(super) fn new(
+        pattern: Pattern,
+        (publishers, subscribers): (usize, usize),
+        members_publish: bool,
+    ) -> Self {
         Self {
             deliveries: Deliveries::new(pattern, publishers, subscribers),
             subscribers,
+            publisher_count: publishers,
+            members_publish,
             publishers: Vec::with_capacity(publishers),
             outstanding: 0,
             lost: 0,
@@ -43,8 +54,10 @@ impl FanoutWorkload {
 
     /// Takes the publishers from the driver, once all connections are open.
     pub(super) fn begin(&mut self, driver: &Driver) {
+        let first = if self.members_publish { 0 } else { self.subscribers };
+        let publishing = first..first + self.publisher_count;
         self.publishers = driver.keys();
-        self.publishers.retain(|key| driver::index(key.serial()) >= self.subscribers);
+        self.publishers.retain(|key| publishing.contains(&driver::index(key.serial())));
     }
 
     /// Sends `count` publications of every publisher, in one write each.
