@@ -15,8 +15,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1).filter(|own| !own.starts_with("--"));
     let Some(scenario) = arguments.next() else { return Ok(()) };
     let units: usize = arguments.next().unwrap_or_default().parse()?;
-    let addresses = (scenario == "handshake-counted").then(counted_by_address);
-    let mut whole_loop = WholeLoop::with_addresses(addresses);
+    let mut whole_loop = match scenario.as_str() {
+        "fanout-channel" => WholeLoop::with_channels(),
+        "handshake-counted" => WholeLoop::with_addresses(counted_by_address()),
+        _ => WholeLoop::new(),
+    };
     match scenario.as_str() {
         "echo-1" => echo(&mut whole_loop, 100, units, 1, 128)?,
         "echo-16" => echo(&mut whole_loop, 100, units, 16, 128)?,

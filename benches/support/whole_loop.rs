@@ -33,15 +33,26 @@ pub(crate) struct WholeLoop {
 impl WholeLoop {
     /// A loop with `/echo` and `/broadcast` and no connections.
     pub(crate) fn new() -> Self {
-        Self::with_addresses(None)
+        Self::with_routes(&routes(), None)
     }
 
-    /// As [`WholeLoop::new`]; connections are counted by their addresses where there are settings for that.
-    pub(crate) fn with_addresses(addresses: Option<AddressSettings>) -> Self {
+    /// As [`WholeLoop::new`]; connections are counted by their addresses.
+    pub(crate) fn with_addresses(addresses: AddressSettings) -> Self {
+        Self::with_routes(&routes(), Some(addresses))
+    }
+
+    /// As [`WholeLoop::new`], with `/channels` as well.
+    pub(crate) fn with_channels() -> Self {
+        let mut routes = routes();
+        routes.push(socket("/channels", |site| Box::new(Channels::new(channels(), site))));
+        Self::with_routes(&routes, None)
+    }
+
+    fn with_routes(routes: &[Route], addresses: Option<AddressSettings>) -> Self {
         let wires = Rc::new(RefCell::new(Wires::default()));
         let poller = FarEnd { wires: Rc::clone(&wires) };
         let (metrics, site) = (LoopMetrics::default(), LoopSite { index: 0, count: 1 });
-        let mut router = Router::new(&routes(), site);
+        let mut router = Router::new(routes, site);
         router.count_in(&metrics.routes);
         let mut settings = ConnSettings::default();
         let counts_addresses = addresses.is_some();
@@ -113,15 +124,16 @@ impl WholeLoop {
     }
 }
 
+/// No route that only some scenarios need: a service with a clock of its own is asked in each turn.
 fn routes() -> Vec<Route> {
-    let socket = |path: &str, make: fn(LoopSite) -> Box<dyn Service>| {
-        Route::new(path, Handler::Socket(Arc::new(make), RouteOptions::default()))
-    };
     vec![
         socket("/echo", |_| Box::new(Echo)),
         socket("/broadcast", |_| Box::new(Broadcast::new(Order::Topic))),
-        socket("/channels", |site| Box::new(Channels::new(channels(), site))),
     ]
+}
+
+fn socket(path: &str, make: fn(LoopSite) -> Box<dyn Service>) -> Route {
+    Route::new(path, Handler::Socket(Arc::new(make), RouteOptions::default()))
 }
 
 /// Channels with a history for all, without pings: no time passes here.

@@ -251,6 +251,7 @@ impl Services {
     }
 
     /// When a service wants to be called next.
+    #[inline]
     pub(super) fn next_tick(&self) -> Option<Millis> {
         self.router.next_tick()
     }

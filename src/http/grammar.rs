@@ -8,13 +8,25 @@ pub(super) fn is_token(bytes: &[u8]) -> bool {
 }
 
 /// Whether `byte` may be part of a `token`: a letter, a digit or one of ``!#$%&'*+-.^_`|~``.
+#[inline]
 pub(super) fn is_token_byte(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'0'..=b'9' | b'A'..=b'Z' | b'^'..=b'z'
-            | b'|' | b'~'
-    )
+    IS_TOKEN_BYTE[usize::from(byte)]
 }
+
+/// By look-up: comparing each byte of a name with all of these ranges takes three times as long.
+static IS_TOKEN_BYTE: [bool; 256] = {
+    let mut is_token_byte = [false; 256];
+    let mut byte = 0_u8;
+    while byte.is_ascii() {
+        is_token_byte[byte as usize] = matches!(
+            byte,
+            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'0'..=b'9' | b'A'..=b'Z'
+                | b'^'..=b'z' | b'|' | b'~'
+        );
+        byte += 1;
+    }
+    is_token_byte
+};
 
 /// Whether `bytes` may be a field value (RFC 9110 §5.5): visible characters, spaces, tabs and
 /// octets from 0x80 on; no control characters.

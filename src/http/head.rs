@@ -228,9 +228,7 @@ impl<'b> RequestHead<'b> {
         &'h self,
         name: &'h str,
     ) -> impl DoubleEndedIterator<Item = &'b [u8]> + 'h {
-        self.headers().filter_map(move |(candidate, value)| {
-            candidate.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
-        })
+        called(self.spans(), self.input, name.as_bytes())
     }
 
     /// The value of the cookie called `name`, as it was sent.
@@ -472,6 +470,21 @@ impl HeaderSpan {
             value: Span::new(value_start, trim_whitespace(rest).len())?,
         })
     }
+}
+
+/// The values of those among `headers` that are called `name`, in any letter case.
+#[inline]
+pub(super) fn called<'h, 'b>(
+    headers: &'h [HeaderSpan],
+    input: &'b [u8],
+    name: &'h [u8],
+) -> impl DoubleEndedIterator<Item = &'b [u8]> + use<'h, 'b> {
+    // Lengths first: they tell most names apart, and lie in the span itself.
+    let is_called = move |header: &&HeaderSpan| {
+        usize::from(header.name.bytes) == name.len()
+            && header.name.of(input).eq_ignore_ascii_case(name)
+    };
+    headers.iter().filter(is_called).map(move |header| header.value.of(input))
 }
 
 /// A range of the head, in four bytes where a slice takes sixteen.

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::{
     grammar::{is_field_value, split_once},
-    head::{HeadError, HeaderSpan, Lines, Version},
+    head::{HeadError, HeaderSpan, Lines, Version, called},
 };
 
 /// A parsed head of a reply. It refers to the bytes from which it was parsed.
@@ -80,9 +80,7 @@ impl<'b> ReplyHead<'b> {
 
     /// The values of all headers called `name`, in any letter case, in the order sent.
     pub fn header_values<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'b [u8]> + 'h {
-        self.headers().filter_map(move |(candidate, value)| {
-            candidate.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
-        })
+        called(&self.headers, self.input, name.as_bytes())
     }
 }
 

@@ -105,8 +105,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             (Some(own), Some(max)) => Some(own.min(max)),
             (own, max) => own.or(max),
         };
-        let mut events = std::mem::take(&mut self.events);
-        let waited = self.poller.wait(timeout, &mut events);
+        let waited = self.poller.wait(timeout, &mut self.events);
         let began = self.clock.micros();
         self.turn_began = Some(began);
         if let Some(due) = self.turn_due.take().filter(|due| *due <= began) {
@@ -121,11 +120,12 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             self.set_date(now);
         }
         self.metrics.counters.turns.add(1);
-        let had_events = !events.is_empty();
-        for event in events.drain(..) {
-            self.dispatch(event);
+        let had_events = !self.events.is_empty();
+        // By number: a list that is taken out for the time costs what most turns are short of.
+        for number in 0..self.events.len() {
+            self.dispatch(self.events[number]);
         }
-        self.events = events;
+        self.events.clear();
         waited?;
 
         // After the events, so that a connection gets at most two shares of a turn: one for its

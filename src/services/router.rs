@@ -306,6 +306,7 @@ impl Router {
     }
 
     /// When the next tick is due of a service that is not at rest.
+    #[inline]
     pub(crate) fn next_tick(&self) -> Option<Millis> {
         let is_at_rest = |number: u8| self.sockets[usize::from(number)].service.is_at_rest();
         self.ticks.iter().filter(|(number, ..)| !is_at_rest(*number)).map(|(.., due)| *due).min()
@@ -313,6 +314,7 @@ impl Router {
 
     /// The number of a route whose tick is due, until there is none. After a delay of several periods a
     /// service gets one tick, not one for each period.
+    #[inline]
     pub(crate) fn take_tick(&mut self, now: Millis) -> Option<u8> {
         let (number, tick_ms, due) = self.ticks.iter_mut().find(|(.., due)| *due <= now)?;
         *due = now.plus(*tick_ms);

@@ -51,15 +51,30 @@ impl Millis {
 }
 
 /// The first of these moments, if there are any.
-// By reference: an array that is moved into an iterator is walked by index, which nothing unrolls.
+// By reference: an array that is moved into an iterator is walked by index, which nothing unrolls. And one
+// that never comes stands for none, so that nothing branches.
 #[inline]
 #[must_use]
-pub fn earliest<T: Copy + Ord, const N: usize>(moments: [Option<T>; N]) -> Option<T> {
-    let mut first: Option<T> = None;
-    for moment in moments.iter().flatten() {
-        first = Some(first.map_or(*moment, |first| first.min(*moment)));
+pub fn earliest<T: Moment, const N: usize>(moments: [Option<T>; N]) -> Option<T> {
+    let mut first = T::NEVER;
+    for moment in &moments {
+        first = first.min(moment.unwrap_or(T::NEVER));
     }
-    first
+    (first < T::NEVER).then_some(first)
+}
+
+/// What [`earliest`] compares.
+pub trait Moment: Copy + Ord {
+    /// After all others; no clock gets there.
+    const NEVER: Self;
+}
+
+impl Moment for Millis {
+    const NEVER: Self = Self(u64::MAX);
+}
+
+impl Moment for Tick {
+    const NEVER: Self = Self(u32::MAX);
 }
 
 /// Length of a tick, in milliseconds: the resolution of deadlines of connections.

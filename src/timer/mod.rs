@@ -3,5 +3,5 @@
 mod clock;
 mod wheel;
 
-pub use clock::{Clock, Millis, TICK_MS, Tick, WallTime, earliest};
+pub use clock::{Clock, Millis, Moment, TICK_MS, Tick, WallTime, earliest};
 pub use wheel::{TimerLink, TimerLinks, Wheel};

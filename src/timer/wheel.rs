@@ -116,6 +116,13 @@ impl Wheel {
         *links.timer_link(index) = TimerLink::UNFILED;
     }
 
+    /// Whether [`Wheel::advance`] or [`Wheel::next_overdue`] would find anything to do.
+    #[must_use]
+    #[inline]
+    pub fn may_be_due(&self, now: Tick) -> bool {
+        self.overdue != NONE || now > self.current
+    }
+
     /// Advances to `now`. Entries that are due by then can be taken with [`Wheel::next_overdue`].
     pub fn advance(&mut self, links: &mut impl TimerLinks, now: Tick) {
         let passed = now.0.saturating_sub(self.current.0);

@@ -667,7 +667,16 @@ impl<S: Transport> Connections<S> {
     }
 
     /// Acts on connections whose time has come, at most `limit` of them.
+    #[inline]
     pub fn handle_timers(&mut self, limit: usize) {
+        // Most turns begin in the tick of the one before.
+        if self.schedule.wheel.may_be_due(self.turn.tick) {
+            self.fire_timers(limit);
+        }
+    }
+
+    #[inline(never)]
+    fn fire_timers(&mut self, limit: usize) {
         self.schedule.wheel.advance(&mut self.table, self.turn.tick);
         for number in 0..limit {
             if number > 0 && self.turn.work.is_over(Phase::Leftovers) {
@@ -832,6 +841,7 @@ impl<S: Transport> Connections<S> {
 
     /// When a service wants to be called next.
     #[must_use]
+    #[inline]
     pub fn poll_tick(&self) -> Option<Millis> {
         self.services.next_tick()
     }
@@ -865,7 +875,7 @@ impl<S: Transport> Connections<S> {
             || !self.schedule.handshakes.is_empty()
             || !self.walks.is_empty()
             || !self.room_lists.is_empty()
-            || self.turn.traces.beginning().is_some()
+            || self.turn.traces.is_on() && self.turn.traces.beginning().is_some()
             || self.output.has_dirty()
             || !self.schedule.dead.is_empty()
             || self.services.has_effects()

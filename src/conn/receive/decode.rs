@@ -10,7 +10,6 @@ use crate::access::Traffic;
 use crate::conn::active::Active;
 use crate::conn::cold::ColdRecords;
 use crate::conn::flags::Flags;
-use crate::conn::settings::ConnSettings;
 use crate::conn::traces::Traced;
 use crate::conn::turn::Turn;
 use crate::effects::{Effects, Message, Peer, PendingEffects};
@@ -68,6 +67,7 @@ impl<S: Transport> Active<'_, S> {
         let (peer, key, conn, turn) = (self.peer(), self.key, &mut *self.conn, &mut *self.turn);
         let (route, pending) = self.services.route(conn.route);
         let message_bytes_max = route.options.message_bytes_max;
+        let high_bytes = turn.settings.backlog_high_bytes;
         let arrived = &mut buffer.bytes[..buffer.filled];
         let outgoing = self.output.outgoing();
         outgoing.set_framing(conn.framing(route.options.deflate, key.index));
@@ -91,7 +91,7 @@ impl<S: Transport> Active<'_, S> {
                 return outcome;
             }
             share.left = turn.work.share_left();
-            must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
+            must_flush = is_full(delivery.outgoing, delivery.pending, high_bytes);
         }
         let outcome = loop {
             // Asked for by the last message, or already when the connection opened. It comes first:
@@ -124,7 +124,7 @@ impl<S: Transport> Active<'_, S> {
             match decoder.next_short(arrived) {
                 Ok(Some((kind, payload))) => {
                     delivery.deliver(kind, &mut arrived[payload.clone()], Some(payload));
-                    must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
+                    must_flush = is_full(delivery.outgoing, delivery.pending, high_bytes);
                     continue;
                 }
                 Err(violation) => break Outcome::Broken(violation),
@@ -182,7 +182,7 @@ impl<S: Transport> Active<'_, S> {
                     }
                 }
             }
-            must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
+            must_flush = is_full(delivery.outgoing, delivery.pending, high_bytes);
         };
         turn.work.charge(delivery.take_work());
         let accepted = meter.accepted(delivery.decoded());
@@ -389,13 +389,9 @@ fn accounts(turn: &mut Turn) -> Accounts<'_> {
 /// Whether enough has gathered to be dealt with before more is made. Large payloads wait where they
 /// were read: a write for two of 64 KiB costs less than two, and for more they leave the cache that
 /// they were unmasked in.
-pub(super) fn is_full(
-    outgoing: &Outgoing,
-    pending: &PendingEffects,
-    settings: &ConnSettings,
-) -> bool {
-    outgoing.cork_bytes().len() >= settings.backlog_high_bytes
-        || outgoing.bytes() >= settings.backlog_high_bytes + IN_PLACE_BYTES_MORE
+pub(super) fn is_full(outgoing: &Outgoing, pending: &PendingEffects, high_bytes: usize) -> bool {
+    outgoing.cork_bytes().len() >= high_bytes
+        || outgoing.bytes() >= high_bytes + IN_PLACE_BYTES_MORE
         || pending.effects.len() >= EFFECTS_MAX
 }
 

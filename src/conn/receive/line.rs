@@ -138,8 +138,8 @@ impl<S: Transport> Active<'_, S> {
             if let Some(outcome) = self.charge_line(bytes) {
                 return outcome;
             }
-            let settings = &self.turn.settings;
-            must_flush = is_full(self.output.outgoing(), self.services.pending(), settings);
+            let high_bytes = self.turn.settings.backlog_high_bytes;
+            must_flush = is_full(self.output.outgoing(), self.services.pending(), high_bytes);
         }
     }
 

@@ -522,13 +522,16 @@ impl<S: Transport> Active<'_, S> {
             if !self.services.is_quiet() {
                 return Some(outcome);
             }
-            let is_paused = self.conn.flags.is_paused();
-            if outcome == Outcome::NeedMore {
+            // By their kind: an outcome that is compared as a whole is compared out of line.
+            let is_full = matches!(outcome, Outcome::OutputFull);
+            if matches!(outcome, Outcome::NeedMore) {
                 return None;
-            } else if outcome == Outcome::ShareUsed || outcome == Outcome::OutputFull && is_paused {
+            } else if matches!(outcome, Outcome::ShareUsed)
+                || is_full && self.conn.flags.is_paused()
+            {
                 self.conn.flags.set(Flags::UNDECODED);
                 return None;
-            } else if outcome != Outcome::OutputFull {
+            } else if !is_full {
                 return Some(outcome);
             }
         }
