@@ -61,9 +61,10 @@ type Entry = (u32, u64, u32);
 #[derive(Clone, Copy, Debug)]
 struct Record {
     key: ConnKey,
-    /// Bytes of its partial-read buffer, bytes that wait to be sent to it, and bytes of records that
-    /// are not opened or not sent; 0 if they are few.
+    /// Bytes of its partial-read buffer, of a message that waits to be inflated on, bytes that wait to be sent
+    /// to it, and bytes of records that are not opened or not sent; 0 if they are few.
     input: usize,
+    inflating: usize,
     output: usize,
     records: usize,
     /// Its size as a power of two, and since when it has had that size.
@@ -107,6 +108,13 @@ impl Holders {
         }
     }
 
+    /// A message of a connection holds so much while it waits to be inflated on.
+    pub fn set_inflating(&mut self, key: ConnKey, bytes: usize, now: Tick) {
+        if bytes >= NOTED_BYTES || !self.is_empty() {
+            self.set(key, now, |record| record.inflating = bytes);
+        }
+    }
+
     /// So much waits to be sent to a connection.
     #[inline]
     pub fn set_output(&mut self, key: ConnKey, bytes: usize, now: Tick) {
@@ -126,11 +134,19 @@ impl Holders {
     #[inline(never)]
     fn set(&mut self, key: ConnKey, now: Tick, change: impl FnOnce(&mut Record)) {
         let known = self.records.get(&key.index).copied().filter(|record| record.key == key);
-        let unknown =
-            Record { key, input: 0, output: 0, records: 0, size: 0, since: now, serial: 0 };
+        let unknown = Record {
+            key,
+            input: 0,
+            inflating: 0,
+            output: 0,
+            records: 0,
+            size: 0,
+            since: now,
+            serial: 0,
+        };
         let mut record = known.unwrap_or(unknown);
         change(&mut record);
-        let parts = [record.input, record.output, record.records];
+        let parts = [record.input, record.inflating, record.output, record.records];
         let is_noted = parts.iter().any(|bytes| *bytes >= NOTED_BYTES);
         let size = parts.iter().sum::<usize>().max(1).ilog2();
         if is_noted && known.is_some_and(|known| known.size == size) {
@@ -205,6 +221,14 @@ impl Holders {
     pub fn iter(&self) -> impl Iterator<Item = (ConnKey, usize, usize)> {
         self.records.values().map(|record| (record.key, record.input, record.output))
     }
+
+    /// Bytes noted of a message that waits to be inflated on.
+    #[cfg(any(test, feature = "sim"))]
+    #[must_use]
+    pub fn inflating(&self, key: ConnKey) -> usize {
+        let own = self.records.get(&key.index).filter(|record| record.key == key);
+        own.map_or(0, |record| record.inflating)
+    }
 }
 
 impl Drop for Holders {
@@ -214,8 +238,8 @@ impl Drop for Holders {
     }
 }
 
-/// Who holds less than this of one kind does not hold `HEAVY_BYTES` of both.
-pub const NOTED_BYTES: usize = HEAVY_BYTES / 2;
+/// Who holds less than this of each of the four kinds does not hold `HEAVY_BYTES` of all.
+pub const NOTED_BYTES: usize = HEAVY_BYTES / 4;
 /// From here on a connection is a large holder.
 const HEAVY_BYTES: usize = 16 << 10;
 
@@ -233,30 +257,32 @@ mod tests {
         /// The first to go is that of a naive look at all of them.
         #[test]
         fn the_oldest_of_the_largest_size_goes_first(
-            steps in prop::collection::vec((0..6u32, any::<bool>(), 0..100_000usize), 1..100),
+            steps in prop::collection::vec((0..6u32, 0..4usize, 0..100_000usize), 1..100),
         ) {
             let shared = SharedRanks::new(2);
             let (mut holders, other) = (Holders::new(shared.clone()), Holders::new(shared));
-            let mut naive: BTreeMap<u32, (usize, usize, u32, u32)> = BTreeMap::new();
-            for ((slot, is_input, bytes), now) in steps.into_iter().zip(0..) {
-                let (input, output, size, since) = naive.entry(slot).or_default();
-                if is_input {
-                    holders.set_input(key(slot), bytes, Tick(now));
-                    *input = bytes;
-                } else {
-                    holders.set_output(key(slot), bytes, Tick(now));
-                    *output = bytes;
+            let mut naive: BTreeMap<u32, ([usize; 4], u32, u32)> = BTreeMap::new();
+            for ((slot, kind, bytes), now) in steps.into_iter().zip(0..) {
+                let set = [
+                    Holders::set_input,
+                    Holders::set_inflating,
+                    Holders::set_output,
+                    Holders::set_records,
+                ];
+                set[kind](&mut holders, key(slot), bytes, Tick(now));
+                let (parts, size, since) = naive.entry(slot).or_default();
+                parts[kind] = bytes;
+                // What is little of each kind is not followed.
+                if parts.iter().all(|bytes| *bytes < NOTED_BYTES) {
+                    *parts = [0; 4];
                 }
-                // What is little of both kinds is not followed.
-                if *input < NOTED_BYTES && *output < NOTED_BYTES {
-                    (*input, *output) = (0, 0);
-                }
-                let new_size = (*input + *output).max(1).ilog2();
+                let new_size = parts.iter().sum::<usize>().max(1).ilog2();
                 if new_size != *size {
                     (*size, *since) = (new_size, now);
                 }
-                let heavy = naive.iter().filter(|(_, own)| own.0 + own.1 >= HEAVY_BYTES);
-                let first = heavy.max_by_key(|(_, own)| (own.2, u32::MAX - own.3));
+                let heavy =
+                    naive.iter().filter(|(_, own)| own.0.iter().sum::<usize>() >= HEAVY_BYTES);
+                let first = heavy.max_by_key(|(_, own)| (own.1, u32::MAX - own.2));
                 prop_assert_eq!(holders.heaviest(), first.map(|(slot, _)| key(*slot)));
                 prop_assert_eq!(holders.has_heaviest_of_all(), first.is_some());
                 prop_assert_eq!(other.is_heavier_elsewhere(), first.is_some());

@@ -5,6 +5,7 @@ use crate::conn::flags::Flags;
 use crate::conn::slot::{Conn, Protocol};
 use crate::conn::state::Phase;
 use crate::key::ConnKey;
+use crate::pool::NOTED_BYTES;
 use crate::timer::Tick;
 
 /// Fails with the name of the invariant and the connection it does not hold for.
@@ -47,7 +48,7 @@ pub fn check_invariants<S>(own: &Connections<S>) -> Result<(), String> {
     if held != [partial, cold] {
         return Err(format!("{held:?} partial reads and records, {:?} links", [partial, cold]));
     }
-    let waiting = own.input.inflated().waiting_count();
+    let waiting = own.input.inflated().waiting().len();
     if waiting != inflating {
         return Err(format!("{waiting} messages wait to be inflated, for {inflating} connections"));
     }
@@ -79,6 +80,12 @@ fn check_memory<S>(own: &Connections<S>) -> Result<(), String> {
     let mut holders = memory.large_holders().iter();
     if let Some((key, ..)) = holders.find(|(key, ..)| own.table.get(*key).is_none()) {
         return Err(format!("{key:?} holds memory and is no more"));
+    }
+    for (key, bytes) in own.input.inflated().waiting() {
+        let noted = memory.large_holders().inflating(key);
+        if noted != bytes && (noted > 0 || bytes >= NOTED_BYTES) {
+            return Err(format!("{key:?} inflates in {bytes} bytes, and {noted} are noted"));
+        }
     }
     // An idle loop has only what is asked for again soon.
     let kept = own.input.inflated().bytes() + own.cold.recount()?;

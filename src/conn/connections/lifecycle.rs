@@ -630,7 +630,7 @@ impl<S: Transport> Connections<S> {
         let route = conn.route;
         self.population.closed();
         if conn.flags.take(Flags::INFLATING) {
-            self.input.inflater().drop_waiting(key.index, &mut self.turn.memory);
+            self.input.inflater().drop_waiting(key, &mut self.turn.memory, self.turn.tick);
         }
         if conn.flags.has_contexts() {
             self.input.inflater().forget(key.index, &mut self.turn.memory);

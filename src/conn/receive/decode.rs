@@ -86,7 +86,7 @@ impl<S: Transport> Active<'_, S> {
             .taking_compressed(has_deflate);
         let mut must_flush = false;
         if conn.flags.has(Flags::INFLATING) {
-            let inflated = self.input.inflater().resume(key.index, &mut accounts(turn));
+            let inflated = self.input.inflater().resume(key, &mut accounts(turn));
             if let Some(outcome) = delivery.take_inflated(inflated, &mut conn.flags, turn) {
                 return outcome;
             }
@@ -158,7 +158,7 @@ impl<S: Transport> Active<'_, S> {
                     turn.work.charge(delivery.take_work());
                     let (payload, mut accounts) = (&arrived[payload], accounts(turn));
                     let inflater = self.input.inflater();
-                    let inflated = inflater.inflate(key.index, payload, kind, terms, &mut accounts);
+                    let inflated = inflater.inflate(key, payload, kind, terms, &mut accounts);
                     if let Some(outcome) = delivery.take_inflated(inflated, &mut conn.flags, turn) {
                         break outcome;
                     }

@@ -5,11 +5,12 @@
 //! message is inflated in pieces, each is charged, and when the connection's share of the turn is
 //! used up the message waits for the next one, with its decompressor and a copy of its payload.
 
+use crate::key::ConnKey;
 use crate::metrics::Counters;
 use crate::output::{ContextKey, Contexts};
 use crate::pool::{Buffers, OverBudget};
 use crate::shrink::Shrink as _;
-use crate::timer::Millis;
+use crate::timer::{Millis, Tick};
 use crate::work::{Work, prices};
 use crate::ws::{
     DECOMPRESSOR_BYTES, FillState, InflateProgress, Inflater, MessageKind, Utf8Tail, Violation,
@@ -114,7 +115,7 @@ struct Unpacking {
 /// A message whose connection has used up its share.
 #[derive(Debug)]
 struct Waiting {
-    slot: u32,
+    key: ConnKey,
     /// Its decompressor; `None` if it has not begun.
     inflater: Option<Inflater>,
     /// A buffer of the pool whose first `payload_bytes` are the payload.
@@ -123,13 +124,24 @@ struct Waiting {
     unpacking: Unpacking,
 }
 
+impl Waiting {
+    fn buffer_bytes(&self) -> usize {
+        self.payload.capacity() + self.unpacking.output.capacity()
+    }
+
+    /// What it holds, with its decompressor.
+    fn bytes(&self) -> usize {
+        self.buffer_bytes() + self.inflater.as_ref().map_or(0, Inflater::bytes)
+    }
+}
+
 impl MessageInflater {
-    /// Unpacks a message of the connection in `slot`, which has none that waits. Its memory grows
+    /// Unpacks a message of a connection that has none that waits. Its memory grows
     /// with what comes out, up to the limit; what would come out beyond is never made. With a
     /// context, it may refer back to those before it.
     pub(in crate::conn) fn inflate(
         &mut self,
-        slot: u32,
+        key: ConnKey,
         payload: &[u8],
         kind: MessageKind,
         terms: InflateTerms,
@@ -142,7 +154,7 @@ impl MessageInflater {
         let is_short = payload.len() <= SHORT_BYTES;
         let may_wait = !is_short || self.begun_count() < BEGUN_MAX;
         if !is_short && self.begun_count() >= BEGUN_MAX {
-            return self.wait(slot, None, payload, unpacking, accounts);
+            return self.wait(key, None, payload, unpacking, accounts);
         }
         let begun = self.begin(&mut unpacking, accounts);
         let stepped = begun
@@ -151,7 +163,7 @@ impl MessageInflater {
             Ok(true) => self.complete(payload.len(), unpacking, accounts),
             Ok(false) => {
                 let inflater = std::mem::take(&mut self.inflater);
-                self.wait(slot, Some(inflater), payload, unpacking, accounts)
+                self.wait(key, Some(inflater), payload, unpacking, accounts)
             }
             Err(error) => {
                 accounts.memory.give(unpacking.output);
@@ -160,13 +172,13 @@ impl MessageInflater {
         }
     }
 
-    /// Goes on with the message of the connection in `slot` that waits.
+    /// Goes on with the message of a connection that waits.
     pub(in crate::conn) fn resume(
         &mut self,
-        slot: u32,
+        key: ConnKey,
         accounts: &mut Accounts<'_>,
     ) -> Result<Inflated, NotInflated> {
-        let index = self.waiting.iter().position(|own| own.slot == slot);
+        let index = self.waiting.iter().position(|own| own.key == key);
         let Some(index) = index else { return Err(NotInflated::NoRoom) };
         if self.waiting[index].inflater.is_none() && self.begun_count() >= BEGUN_MAX {
             // Those before it go on first.
@@ -182,6 +194,7 @@ impl MessageInflater {
                 Err(error) => {
                     accounts.memory.give(payload);
                     accounts.memory.give(unpacking.output);
+                    accounts.memory.holders().set_inflating(key, 0, accounts.now.tick());
                     return Err(error);
                 }
             },
@@ -190,9 +203,10 @@ impl MessageInflater {
             step(&mut inflater, &payload[..payload_bytes], &mut unpacking, true, accounts);
         if stepped == Ok(false) {
             let inflater = Some(inflater);
-            self.waiting.push(Waiting { slot, inflater, payload, payload_bytes, unpacking });
+            self.push(Waiting { key, inflater, payload, payload_bytes, unpacking }, accounts);
             return Err(NotInflated::Waits);
         }
+        accounts.memory.holders().set_inflating(key, 0, accounts.now.tick());
         self.keep_or_free(inflater, accounts.memory);
         accounts.memory.give(payload);
         match stepped {
@@ -225,7 +239,7 @@ impl MessageInflater {
     /// Keeps a message for the connection's next share.
     fn wait(
         &mut self,
-        slot: u32,
+        key: ConnKey,
         inflater: Option<Inflater>,
         payload: &[u8],
         unpacking: Unpacking,
@@ -236,7 +250,7 @@ impl MessageInflater {
                 kept[..payload.len()].copy_from_slice(payload);
                 let payload_bytes = payload.len();
                 let payload = kept;
-                self.waiting.push(Waiting { slot, inflater, payload, payload_bytes, unpacking });
+                self.push(Waiting { key, inflater, payload, payload_bytes, unpacking }, accounts);
                 Err(NotInflated::Waits)
             }
             Err(OverBudget) => {
@@ -247,6 +261,12 @@ impl MessageInflater {
                 Err(NotInflated::NoRoom)
             }
         }
+    }
+
+    fn push(&mut self, waiting: Waiting, accounts: &mut Accounts<'_>) {
+        let now = accounts.now.tick();
+        accounts.memory.holders().set_inflating(waiting.key, waiting.bytes(), now);
+        self.waiting.push(waiting);
     }
 
     /// The loop keeps one decompressor.
@@ -301,9 +321,9 @@ impl MessageInflater {
         self.waiting.iter().filter(|own| own.inflater.is_some()).count()
     }
 
-    /// Drops the message of the connection in `slot` that waits.
-    pub(in crate::conn) fn drop_waiting(&mut self, slot: u32, memory: &mut Buffers) {
-        let Some(index) = self.waiting.iter().position(|own| own.slot == slot) else { return };
+    /// Drops the message of a connection that waits.
+    pub(in crate::conn) fn drop_waiting(&mut self, key: ConnKey, memory: &mut Buffers, now: Tick) {
+        let Some(index) = self.waiting.iter().position(|own| own.key == key) else { return };
         let Waiting { inflater, payload, unpacking, .. } = self.waiting.swap_remove(index);
         memory.give(payload);
         memory.give(unpacking.output);
@@ -311,12 +331,13 @@ impl MessageInflater {
             self.keep_or_free(inflater, memory);
         }
         self.waiting.shrink_if_sparse(BEGUN_MAX);
+        memory.holders().set_inflating(key, 0, now);
     }
 
-    /// Connections whose message waits.
+    /// Connections whose message waits, and what it holds.
     #[cfg(any(test, feature = "sim"))]
-    pub(in crate::conn) fn waiting_count(&self) -> usize {
-        self.waiting.len()
+    pub(in crate::conn) fn waiting(&self) -> impl ExactSizeIterator<Item = (ConnKey, usize)> {
+        self.waiting.iter().map(|own| (own.key, own.bytes()))
     }
 
     /// The connection in `slot` is no more: what it sent is forgotten.
@@ -351,8 +372,7 @@ impl MessageInflater {
     /// As [`MessageInflater::bytes`], with the buffers of messages that wait.
     #[cfg(any(test, feature = "sim"))]
     pub(in crate::conn) fn recount(&self) -> usize {
-        let buffers = self.waiting.iter();
-        let buffers = buffers.map(|own| own.payload.capacity() + own.unpacking.output.capacity());
+        let buffers = self.waiting.iter().map(Waiting::buffer_bytes);
         self.bytes() + buffers.sum::<usize>()
     }
 
@@ -429,7 +449,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::pool::SharedBudget;
+    use crate::pool::{NOTED_BYTES, SharedBudget};
     use crate::work::WorkLimits;
     use crate::ws::{Compressors, DeflateTerms};
 
@@ -467,20 +487,24 @@ mod tests {
 
         fn inflate(
             &mut self,
-            slot: u32,
+            index: u32,
             payload: &[u8],
             kind: MessageKind,
             limit: usize,
         ) -> Result<Vec<u8>, NotInflated> {
             let terms = InflateTerms::new(limit, None);
             self.with_share(|inflater, accounts| {
-                inflater.inflate(slot, payload, kind, terms, accounts)
+                inflater.inflate(key(index), payload, kind, terms, accounts)
             })
         }
 
         fn holds_nothing(&self) -> bool {
             self.memory.allocated_bytes() == self.memory.free_bytes() + self.inflater.bytes()
         }
+    }
+
+    fn key(index: u32) -> ConnKey {
+        ConnKey { index, generation: 1 }
     }
 
     fn compressed(message: &[u8]) -> Vec<u8> {
@@ -544,7 +568,7 @@ mod tests {
         let mut result = own.inflate(7, &payload, MessageKind::Binary, 1 << 20);
         let (mut shares, mut most) = (1, own.work.used());
         while result == Err(NotInflated::Waits) {
-            result = own.with_share(|inflater, accounts| inflater.resume(7, accounts));
+            result = own.with_share(|inflater, accounts| inflater.resume(key(7), accounts));
             shares += 1;
             most = most.max(own.work.used());
         }
@@ -589,10 +613,13 @@ mod tests {
                     }
                 }
                 prop_assert!(own.inflater.begun_count() <= BEGUN_MAX);
+                for (key, bytes) in own.inflater.waiting() {
+                    prop_assert!(bytes < NOTED_BYTES || own.memory.large_holders().inflating(key) == bytes);
+                }
             }
             if !waiting.is_empty() {
                 let slot = waiting.remove(dropped.index(waiting.len()));
-                own.inflater.drop_waiting(slot, &mut own.memory);
+                own.inflater.drop_waiting(key(slot), &mut own.memory, Tick(0));
             }
             let mut rounds = 0;
             while !waiting.is_empty() {
@@ -600,7 +627,7 @@ mod tests {
                 prop_assert!(rounds < 100_000);
                 let mut still = Vec::new();
                 for slot in waiting {
-                    match own.with_share(|inflater, accounts| inflater.resume(slot, accounts)) {
+                    match own.with_share(|inflater, accounts| inflater.resume(key(slot), accounts)) {
                         Ok(inflated) => prop_assert_eq!(&inflated, &sent[slot as usize]),
                         Err(error) => {
                             prop_assert_eq!(error, NotInflated::Waits);
@@ -611,8 +638,8 @@ mod tests {
                 }
                 waiting = still;
             }
-            prop_assert!(own.holds_nothing());
-            prop_assert_eq!(own.inflater.waiting_count(), 0);
+            prop_assert!(own.holds_nothing() && own.memory.holders().is_empty());
+            prop_assert_eq!(own.inflater.waiting().len(), 0);
             drop(own);
             prop_assert_eq!(pool.available(), 64 << 20);
         }

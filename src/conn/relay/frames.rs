@@ -301,7 +301,7 @@ impl Walk<'_> {
         buffer: &mut ReadBuffer,
     ) -> Outcome {
         if conn.flags.has(Flags::INFLATING) {
-            let inflated = input.inflater().resume(self.key.index, &mut accounts(turn));
+            let inflated = input.inflater().resume(self.key, &mut accounts(turn));
             if let Some(outcome) = self.take_inflated(inflated, conn, turn) {
                 return outcome;
             }
@@ -335,7 +335,7 @@ impl Walk<'_> {
                     self.end_fragments();
                     let inflater = input.inflater();
                     let accounts = &mut accounts(turn);
-                    let inflated = inflater.inflate(self.key.index, payload, kind, terms, accounts);
+                    let inflated = inflater.inflate(self.key, payload, kind, terms, accounts);
                     self.take_inflated(inflated, conn, turn)
                 }
                 Forwarded::Kept => self.take_fragment(),

@@ -1,8 +1,12 @@
 //! A pool that some use up: they go, and not those who ask next.
 
+use tidegate::work::WorkLimits;
+
 use super::server;
 use crate::client::{Client, LineClient};
-use crate::wire::{BINARY, TEXT, frame, upgrade_request};
+use crate::wire::{
+    BINARY, FIN, RSV1, TEXT, client_frame, frame, upgrade_request, upgrade_request_offering_deflate,
+};
 use crate::world::{Setup, World};
 
 const POOL_BYTES: usize = 64 << 20;
@@ -122,6 +126,42 @@ fn readers_of_a_trickle_go_when_memory_is_short() {
     assert_eq!(world.counter("closed_stalled"), 0);
     let mut innocent = world.open(0, "/echo");
     speak_in_parts(&mut world, &mut innocent, 100_000);
+}
+
+/// A compressed message that yields nothing for long holds its payload and room for what it might yield meanwhile.
+#[test]
+fn who_inflates_goes_before_who_asks_for_little() {
+    let setup = server(|server| {
+        server.pool_bytes_max = 6 << 20;
+        server.connections.work = WorkLimits { turn: 200_000, share: 20_000 };
+    });
+    let mut world = World::new(&Setup { message_bytes_max: Some(1 << 20), ..setup });
+    let mut innocent = world.open(0, "/echo");
+    // Stored blocks without bytes (RFC 1951 §3.2.4).
+    let mut payload = [0, 0, 0, 255, 255].repeat(60_000);
+    payload.push(0);
+    let message = client_frame(FIN | BINARY | RSV1, &payload, [1, 2, 3, 4]);
+    let mut inflating = Vec::new();
+    for _ in 0..12 {
+        let mut client = world.connect(0);
+        client.send(&upgrade_request_offering_deflate("/echo", ""));
+        world.exchange(&mut client);
+        inflating.push(client);
+    }
+    inflating.iter().for_each(|client| client.send(&message));
+    let words = frame(BINARY, &[7; 300_000]);
+    for part in words.chunks(50_000) {
+        innocent.send(part);
+        for _ in 0..10 {
+            world.step().unwrap();
+        }
+    }
+    assert!(world.counter("closed_evicted") > 0);
+    world.exchange(&mut innocent);
+    innocent.assert_received(&[&[7; 300_000][..]]);
+    inflating.iter().for_each(Client::shutdown);
+    world.pass(25_000);
+    assert_eq!(world.counter("open_now"), 1);
 }
 
 /// A service that says much to a client that does not read, on a route whose policy drops nothing
