@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use tidegate::control::engine::nats::read_any;
 
-/// The first byte selects a status; then come lines, each with a header; what is behind an empty one is the body.
+// The first byte selects a status; then come lines, each with a header; what is behind an empty one is the body.
 fuzz_target!(|data: &[u8]| {
     let (selected, rest) = data.split_first().unwrap_or((&0, &[]));
     let status = [None, Some(204), Some(404), Some(503)][usize::from(selected % 4)];

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use libfuzzer_sys::fuzz_target;
 use tidegate::events::filter::{Filter, Member, Meta, Published, filtered};
 
-/// The first byte selects filters, and lines the rest: the content is the last.
+// The first byte selects filters, and lines the rest: the content is the last.
 fuzz_target!(|data: &[u8]| {
     let (selected, rest) = data.split_first().unwrap_or((&0, &[]));
     let mut lines = rest.split(|byte| *byte == b'\n');
