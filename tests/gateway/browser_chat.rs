@@ -297,6 +297,24 @@ fn a_history_is_read_by_scrolling_up_and_stays_in_its_place() {
 }
 
 #[test]
+fn the_title_of_a_hidden_page_counts_all_that_comes() {
+    let Some(browser) = Browser::start() else { return };
+    let gateway = Gateway::with_config(DEFAULT_ROUTES);
+    let alice = browser.open(&page_of(&gateway)[0]);
+    alice.logs_in_as("alice");
+    // What a browser does with a window behind others.
+    alice.run(
+        "window.requestAnimationFrame = () => 0; \
+         Object.defineProperty(document, 'hidden', {get: () => true})",
+    );
+    let mut grace = ScriptedMember::enter(gateway.address(), "grace");
+    for count in 1..=3 {
+        grace.say("are you there?");
+        alice.until(&format!("document.title === '({count}) tidegate chat'"));
+    }
+}
+
+#[test]
 fn what_was_missed_is_there_after_a_dead_network() {
     let Some(browser) = Browser::start() else { return };
     let gateway = Gateway::with_config(DEFAULT_ROUTES);

@@ -130,14 +130,15 @@ class View {
   // What the state tells.
 
   listChanged() {
+    // A hidden page gets no animation frames, and its title is all that is seen of it.
+    this.#retitle();
     if (this.#wantsList) return;
     this.#wantsList = true;
-    // A burst causes one layout. A hidden page gets no animation frames, and has its title changed at least.
+    // A burst causes one layout.
     requestAnimationFrame(() => {
       this.#wantsList = false;
       if (this.#chat) this.#showConversations();
     });
-    this.#retitle();
   }
 
   reset(conversation) {
