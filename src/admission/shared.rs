@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::entry_ref::{AddressRef, SHARDS};
 use super::network::{Network, PrefixBits};
+use super::round::Round;
 use super::settings::{AddressLimits, AddressSettings};
 use super::table::{Counted, Refusal, Table, Terms};
 use super::verdict::{AddressReason, AddressRefusal, AddressUse, Judgement};
@@ -25,6 +26,7 @@ struct Shards {
     hasher: RandomState,
     /// Entries of all shards.
     count: AtomicUsize,
+    round: Round,
 }
 
 impl Default for SharedAddresses {
@@ -32,7 +34,12 @@ impl Default for SharedAddresses {
         let hasher = RandomState::new();
         let shard = |_| Mutex::new(Table::new(hasher.clone()));
         let shards = std::array::from_fn(shard);
-        Self(Arc::new(Shards { shards, hasher, count: AtomicUsize::new(0) }))
+        Self(Arc::new(Shards {
+            shards,
+            hasher,
+            count: AtomicUsize::new(0),
+            round: Round::default(),
+        }))
     }
 }
 
@@ -93,10 +100,12 @@ impl SharedAddresses {
         }
     }
 
-    /// Removes what has nothing left to remember. Gives when to ask again.
+    /// Removes what has nothing left to remember, as far as one call may look. Gives the moment from which
+    /// something can be removed: not after `now` if there was more to look at.
     #[must_use]
     pub fn trim(&self, now: Millis) -> Option<Millis> {
-        (0..SHARDS).filter_map(|shard| self.shard(shard, |table| table.trim(now))).min()
+        let trim_shard = |shard, looks| self.shard(shard, |table| table.trim(now, looks));
+        self.0.round.trim(SHARDS, trim_shard)
     }
 
     /// How many entries there are.

@@ -2,7 +2,8 @@
 //! that have no open connection.
 //!
 //! Every operation takes constant time: a look-up, and a fixed number of looks at entries that may have
-//! nothing left to remember.
+//! nothing left to remember. When the first of all entries can be forgotten is not looked for either: it is
+//! noted from what passes by.
 
 use std::hash::BuildHasher;
 
@@ -11,6 +12,7 @@ use slab::Slab;
 
 use super::bucket::Bucket;
 use super::network::Network;
+use super::round::Trimmed;
 use super::settings::AddressLimits;
 use super::verdict::{AddressReason, AddressUse};
 use crate::key::{SlotRef, slot_number};
@@ -25,6 +27,18 @@ pub(super) struct Table<S> {
     hasher: S,
     /// The entries without open connections, in the order in which they were last looked at.
     idle: Ends,
+    outlook: Outlook,
+}
+
+/// When idle entries can be forgotten, known without looking at all of them.
+#[derive(Clone, Copy, Debug)]
+struct Outlook {
+    /// None of them can before.
+    due: Millis,
+    /// None of those can that came, or were looked at, in this pass through the list.
+    next_due: Millis,
+    /// Looks until this pass has seen every entry that was there when it began.
+    looks_left: usize,
 }
 
 /// What is remembered of a client or a network.
@@ -90,7 +104,13 @@ pub(super) struct Refusal {
 
 impl<S: BuildHasher> Table<S> {
     pub(super) fn new(hasher: S) -> Self {
-        Self { entries: Slab::new(), by_network: HashTable::new(), hasher, idle: Ends::default() }
+        Self {
+            entries: Slab::new(),
+            by_network: HashTable::new(),
+            hasher,
+            idle: Ends::default(),
+            outlook: Outlook::default(),
+        }
     }
 
     /// Counts a connection of `network`, unless its limits refuse it; `None` if there is no entry left
@@ -165,9 +185,17 @@ impl<S: BuildHasher> Table<S> {
         }
     }
 
-    /// Removes every entry that has nothing left to remember. Gives when the next will have nothing.
-    pub(super) fn trim(&mut self, now: Millis) -> Option<Millis> {
-        self.sweep(now, self.idle.count);
+    /// Removes entries that have nothing left to remember, with at most `looks` looks.
+    pub(super) fn trim(&mut self, now: Millis, looks: usize) -> Trimmed {
+        let mut looked = 0;
+        while looked < looks && self.idle.count > 0 && self.outlook.due <= now {
+            let share = self.outlook.looks_left.min(looks - looked);
+            if share == 0 {
+                self.outlook.begin(self.idle.count);
+            }
+            self.sweep(now, share);
+            looked += share;
+        }
         if self.entries.is_empty() {
             // Both keep their peak otherwise.
             (self.entries, self.by_network) = (Slab::new(), HashTable::new());
@@ -177,7 +205,7 @@ impl<S: BuildHasher> Table<S> {
             let hash = |number: &u32| hasher.hash_one(entries[*number as usize].network);
             self.by_network.shrink_to(2 * entries.len(), hash);
         }
-        self.idle().map(|(_, entry)| entry.settled_at()).min()
+        Trimmed { looked, due: (self.idle.count > 0).then_some(self.outlook.due) }
     }
 
     /// How many entries there are.
@@ -225,7 +253,8 @@ impl<S: BuildHasher> Table<S> {
     /// others are the newest from then on, so that the next look is at others.
     fn sweep(&mut self, now: Millis, looks: usize) {
         for _ in 0..looks {
-            let Some(number) = self.idle.oldest.index() else { return };
+            self.outlook.looks_left = self.outlook.looks_left.saturating_sub(1);
+            let Some(number) = self.idle.oldest.index() else { continue };
             if self.entries[number as usize].is_settled(now) {
                 self.remove(number);
             } else {
@@ -254,6 +283,7 @@ impl<S: BuildHasher> Table<S> {
         let entry = &mut self.entries[number as usize];
         entry.links = Links { older, newer: SlotRef::NONE };
         entry.is_idle = true;
+        self.outlook.note(entry.settled_at());
         self.idle.count += 1;
         match older.index() {
             Some(older) => self.entries[older as usize].links.newer = SlotRef::to(number),
@@ -280,12 +310,32 @@ impl<S: BuildHasher> Table<S> {
     }
 
     /// The idle entries with their numbers, the oldest first.
+    #[cfg(test)]
     fn idle(&self) -> impl Iterator<Item = (u32, &Entry)> {
         let at = |number: SlotRef| {
             let number = number.index()?;
             Some((number, &self.entries[number as usize]))
         };
         std::iter::successors(at(self.idle.oldest), move |(_, entry)| at(entry.links.newer))
+    }
+}
+
+impl Outlook {
+    /// An entry is idle until it can be forgotten at this moment, or later.
+    fn note(&mut self, settled_at: Millis) {
+        self.due = self.due.min(settled_at);
+        self.next_due = self.next_due.min(settled_at);
+    }
+
+    /// A pass has seen all, and the next begins with `idle_count` entries.
+    fn begin(&mut self, idle_count: usize) {
+        *self = Self { due: self.next_due, looks_left: idle_count, ..Self::default() };
+    }
+}
+
+impl Default for Outlook {
+    fn default() -> Self {
+        Self { due: Millis(u64::MAX), next_due: Millis(u64::MAX), looks_left: 0 }
     }
 }
 

@@ -10,6 +10,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::round::{Round, Trimmed};
 use crate::rate::Rate;
 use crate::timer::Millis;
 
@@ -19,9 +20,20 @@ pub struct SharedUserRates(Arc<Shards>);
 
 #[derive(Debug)]
 struct Shards {
-    shards: [Mutex<HashMap<UserKey, Sent>>; SHARDS],
+    shards: [Mutex<Users>; SHARDS],
+    round: Round,
     /// With keys that no user knows, so that none can choose names which come to the same.
     hasher: RandomState,
+}
+
+/// The users of one shard.
+#[derive(Debug, Default)]
+struct Users {
+    sent: HashMap<UserKey, Sent>,
+    /// None has drained before.
+    due: Millis,
+    /// Until then no newcomer makes a full shard be looked through.
+    crowded_until: Millis,
 }
 
 /// A user on a route: a keyed hash of both, so that an entry needs no name.
@@ -45,7 +57,7 @@ struct Sent {
 impl Default for SharedUserRates {
     fn default() -> Self {
         let shards = std::array::from_fn(|_| Mutex::default());
-        Self(Arc::new(Shards { shards, hasher: RandomState::new() }))
+        Self(Arc::new(Shards { shards, round: Round::default(), hasher: RandomState::new() }))
     }
 }
 
@@ -79,42 +91,74 @@ impl SharedUserRates {
     /// to [`USERS_MAX`].
     pub fn charge(&self, key: UserKey, limits: UserLimits, sent: [u64; 2], now: Millis) -> bool {
         let mut users = self.lock(key);
-        if !users.contains_key(&key) && users.len() >= USERS_MAX / SHARDS {
-            users.retain(|_, own| own.empty_at > now);
-            if users.len() >= USERS_MAX / SHARDS {
-                return false;
-            }
+        let has_room = users.has_room_for(key, now);
+        if has_room {
+            let own = users.sent.entry(key).or_default();
+            own.add(limits, sent, now);
+            users.due = own.empty_at.min(users.due);
         }
-        users.entry(key).or_default().add(limits, sent, now);
-        true
+        has_room
     }
 
-    /// Forgets users of whom everything has drained. Gives when to ask again, if any are left.
+    /// Forgets users of whom everything has drained, as far as one call may look. Gives the moment from
+    /// which some can be forgotten, if any are left: not after `now` if there was more to look at.
     pub fn trim(&self, now: Millis) -> Option<Millis> {
-        let trim_shard = |shard: &Mutex<HashMap<UserKey, Sent>>| {
-            let mut users = lock(shard);
-            users.retain(|_, own| own.empty_at > now);
-            if users.is_empty() {
-                // A table keeps its peak otherwise.
-                *users = HashMap::new();
-            }
-            users.values().map(|own| own.empty_at).min()
-        };
-        self.0.shards.iter().filter_map(trim_shard).min()
+        self.0.round.trim(SHARDS, |shard, looks| lock(&self.0.shards[shard]).trim(now, looks))
     }
 
     /// Users that are remembered.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.shards.iter().map(|shard| lock(shard).len()).sum()
+        self.0.shards.iter().map(|shard| lock(shard).sent.len()).sum()
     }
 
     fn levels(&self, key: UserKey, limits: UserLimits, now: Millis) -> [u64; 2] {
-        self.lock(key).get(&key).map_or([0; 2], |own| own.levels(limits, now))
+        self.lock(key).sent.get(&key).map_or([0; 2], |own| own.levels(limits, now))
     }
 
-    fn lock(&self, key: UserKey) -> MutexGuard<'_, HashMap<UserKey, Sent>> {
+    fn lock(&self, key: UserKey) -> MutexGuard<'_, Users> {
         lock(&self.0.shards[(key.0 >> u32::BITS) as usize % SHARDS])
+    }
+}
+
+impl Users {
+    /// Whether this user is there, or has room. What fills a shard makes others wait for a look through it
+    /// now and then, and not with every message of theirs.
+    fn has_room_for(&mut self, key: UserKey, now: Millis) -> bool {
+        if self.sent.len() < USERS_MAX / SHARDS || self.sent.contains_key(&key) {
+            return true;
+        }
+        if now < self.crowded_until {
+            return false;
+        }
+        self.crowded_until = now.plus(CROWDED_MS);
+        self.forget_drained(now);
+        self.sent.len() < USERS_MAX / SHARDS
+    }
+
+    fn trim(&mut self, now: Millis, looks: usize) -> Trimmed {
+        let mut looked = 0;
+        if looks > 0 && self.due <= now {
+            looked = self.sent.len();
+            self.forget_drained(now);
+        }
+        Trimmed { looked, due: (!self.sent.is_empty()).then_some(self.due) }
+    }
+
+    fn forget_drained(&mut self, now: Millis) {
+        let mut due = Millis(u64::MAX);
+        self.sent.retain(|_, own| {
+            let is_kept = own.empty_at > now;
+            if is_kept {
+                due = due.min(own.empty_at);
+            }
+            is_kept
+        });
+        self.due = due;
+        if self.sent.is_empty() {
+            // A table keeps its peak otherwise.
+            self.sent = HashMap::new();
+        }
     }
 }
 
@@ -146,12 +190,14 @@ impl Sent {
     }
 }
 
-fn lock(shard: &Mutex<HashMap<UserKey, Sent>>) -> MutexGuard<'_, HashMap<UserKey, Sent>> {
+fn lock(shard: &Mutex<Users>) -> MutexGuard<'_, Users> {
     // A panic ends the process: what it left is looked at by no one.
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const SHARDS: usize = 16;
+/// Ten looks through all shards in a second cost a hundredth of a core.
+const CROWDED_MS: u64 = 100;
 /// Users with something left to remember, in about 64 bytes each. Further ones have no limit.
 pub const USERS_MAX: usize = 1 << 18;
 
@@ -197,13 +243,18 @@ mod tests {
     fn a_full_table_forgets_none_that_has_something_left() {
         let rates = SharedUserRates::default();
         let user = |number: usize| rates.key(0, "users", &number.to_string());
-        let charge = |number, at| rates.charge(user(number), MESSAGES, [1, 0], Millis(at));
+        // A message drains in half the time for which a full shard is not looked through again.
+        let limits = [Some(Rate { per_s: 20, burst: 5 }), None];
+        let charge = |number, at| rates.charge(user(number), limits, [1, 0], Millis(at));
         let kept: Vec<usize> =
             (0..USERS_MAX + 50_000).filter(|number| charge(*number, 0)).collect();
         assert!(rates.count() <= USERS_MAX && kept.len() == rates.count());
-        assert!(kept.iter().all(|number| rates.room(user(*number), MESSAGES, Millis(0))[0] == 4));
+        assert!(kept.iter().all(|number| rates.room(user(*number), limits, Millis(0))[0] == 4));
+        // However many come, a shard is looked through once in a while: what drains meanwhile stays.
+        let newcomers = |from: usize, at| (0..1000).filter(|own| charge(from + own, at)).count();
+        assert_eq!(newcomers(USERS_MAX + 100_000, CROWDED_MS - 1), 0);
         // Later there is room again, without anything having looked meanwhile.
-        assert!((0..1000).all(|number| charge(USERS_MAX + 100_000 + number, 100)));
+        assert_eq!(newcomers(USERS_MAX + 100_000, CROWDED_MS), 1000);
     }
 
     proptest! {

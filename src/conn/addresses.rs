@@ -3,7 +3,10 @@
 
 use std::net::IpAddr;
 
-use crate::admission::{AddressReason, AddressRef, AddressSettings, Judgement, SharedAddresses};
+use crate::admission::{
+    AddressReason, AddressRef, AddressSettings, Judgement, SharedAddresses, TRIM_INTERVAL_MS,
+    ask_again_at,
+};
 use crate::metrics::{Counter, Counters};
 use crate::timer::Millis;
 
@@ -183,7 +186,7 @@ impl Addresses {
         let due = self.trim_due?;
         if now >= due {
             let next = self.shared.as_ref().and_then(|shared| shared.trim(now));
-            self.trim_due = next.map(|next| next.max(now.plus(TRIM_INTERVAL_MS)));
+            self.trim_due = next.map(|next| ask_again_at(next, now));
         }
         self.trim_due
     }
@@ -210,5 +213,3 @@ fn counter(reason: AddressReason, counters: &Counters) -> &Counter {
 const REFUSED: u32 = 1 << 31;
 /// 256 KiB of addresses.
 const MARKS_AT_FIRST: usize = 65_536;
-/// To look through the whole table takes some microseconds.
-const TRIM_INTERVAL_MS: u64 = 1000;

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use slab::Slab;
 
 use super::control_frames::ControlFrames;
-use crate::admission::{SharedUserRates, UserKey, UserLimits};
+use crate::admission::{SharedUserRates, TRIM_INTERVAL_MS, UserKey, UserLimits, ask_again_at};
 use crate::effects::{Identity, MessageLimits};
 use crate::key::{ConnKey, slot_number};
 use crate::pool::{Buffers, Need, OverBudget};
@@ -178,7 +178,7 @@ impl Rates {
         (messages, bytes): (u64, u64),
         now: Millis,
     ) -> bool {
-        self.users_due.get_or_insert_with(|| now.plus(USERS_INTERVAL_MS));
+        self.users_due.get_or_insert_with(|| now.plus(TRIM_INTERVAL_MS));
         self.users.charge(key, limits, [messages, bytes], now)
     }
 
@@ -188,7 +188,7 @@ impl Rates {
         let due = self.users_due?;
         if now >= due {
             let next = self.users.trim(now);
-            self.users_due = next.map(|next| next.max(now.plus(USERS_INTERVAL_MS)));
+            self.users_due = next.map(|next| ask_again_at(next, now));
         }
         self.users_due
     }
@@ -237,8 +237,6 @@ fn stamp(tick: Tick) -> NonZeroU32 {
     NonZeroU32::MIN.saturating_add(tick.0)
 }
 
-/// To look through all users of a large table takes a millisecond.
-const USERS_INTERVAL_MS: u64 = 1000;
 /// Bytes that a record takes in the slab, and twice that while the slab grows by doubling.
 pub(super) const RECORD_BYTES: usize = 2 * size_of::<Sent>();
 /// As `docs/memory.md` says.
