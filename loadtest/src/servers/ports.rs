@@ -1,7 +1,8 @@
 //! Ports for the servers that this program starts.
 
+use std::collections::VecDeque;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use crate::stats::proc_stats;
 
@@ -12,6 +13,9 @@ pub(crate) struct Ports {
     next: u16,
     /// The first of the ports that the kernel assigns to clients.
     end: u16,
+    /// Ports of UDP with the numbers that were given out last. A server binds its port a moment after it was
+    /// found free; meanwhile another run passes it by that cannot have the same of UDP, which no server needs.
+    reserved: VecDeque<UdpSocket>,
 }
 
 impl Ports {
@@ -21,10 +25,10 @@ impl Ports {
         let spread = u16::try_from(std::process::id() % u32::from(SPREAD)).unwrap_or(0);
         let first = end.saturating_sub(2 * SPREAD).max(FIRST);
         let first = first.saturating_add(spread).min(end);
-        Ok(Self { first, next: first, end })
+        Ok(Self { first, next: first, end, reserved: VecDeque::new() })
     }
 
-    /// An address that no other socket listens on.
+    /// An address that no other socket listens on, and no other run is about to.
     pub(crate) fn next(&mut self) -> io::Result<SocketAddr> {
         for _ in self.first..self.end {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.next));
@@ -32,13 +36,29 @@ impl Ports {
             if self.next == self.end {
                 self.next = self.first;
             }
-            if TcpListener::bind(address).is_ok() {
+            if self.reserve(address) && TcpListener::bind(address).is_ok() {
                 return Ok(address);
             }
         }
         Err(io::Error::new(io::ErrorKind::AddrInUse, "no free port below the ephemeral ones"))
     }
+
+    fn reserve(&mut self, address: SocketAddr) -> bool {
+        let is_own = |own: &UdpSocket| own.local_addr().is_ok_and(|own| own == address);
+        if self.reserved.iter().any(is_own) {
+            return true;
+        }
+        let Ok(socket) = UdpSocket::bind(address) else { return false };
+        if self.reserved.len() == RESERVED_MAX {
+            self.reserved.pop_front();
+        }
+        self.reserved.push_back(socket);
+        true
+    }
 }
+
+/// More than servers run at once.
+const RESERVED_MAX: usize = 32;
 
 const SPREAD: u16 = 8_000;
 const FIRST: u16 = 1_024;
@@ -49,10 +69,26 @@ mod tests {
 
     #[test]
     fn ports_in_use_are_skipped() {
-        let mut ports = Ports::new().unwrap();
-        let first = ports.next().unwrap();
-        let _taken = TcpListener::bind((first.ip(), first.port() + 1)).unwrap();
-        assert_eq!(ports.next().unwrap().port(), first.port() + 2);
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let first = taken.local_addr().unwrap().port();
+        let end = first.saturating_add(100);
+        let mut ports = Ports { first, next: first, end, reserved: VecDeque::new() };
+        assert!(ports.next().unwrap().port() > first);
+    }
+
+    #[test]
+    fn two_runs_are_given_no_port_in_common() {
+        let mut runs = [Ports::new().unwrap(), Ports::new().unwrap()];
+        let mut given: Vec<SocketAddr> =
+            (0..20).map(|number| runs[number % 2].next().unwrap()).collect();
+        given.sort();
+        given.dedup();
+        assert_eq!(given.len(), 20);
+        // No more is held than may be in use.
+        for _ in 0..100 {
+            runs[0].next().unwrap();
+        }
+        assert_eq!(runs[0].reserved.len(), RESERVED_MAX);
     }
 
     #[test]
