@@ -75,10 +75,13 @@ pub struct History {
     /// What few of them have, by offset.
     details: BTreeMap<u64, Arc<PublicationDetails>>,
     bytes: usize,
+    /// Entries of `expiries` that are earlier than the one before. There are some only where the options
+    /// have changed in between.
+    descents: u32,
 }
 
 /// A moment in units that fit in four bytes for 13 years, rounded up.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Expiry(u32);
 
 impl Expiry {
@@ -117,7 +120,7 @@ impl History {
     #[must_use]
     pub fn new(epoch: Epoch) -> Self {
         let (data, expiries) = (VecDeque::new(), VecDeque::new());
-        Self { epoch, top: 0, data, expiries, details: BTreeMap::new(), bytes: 0 }
+        Self { epoch, top: 0, data, expiries, details: BTreeMap::new(), bytes: 0, descents: 0 }
     }
 
     /// Where the stream is.
@@ -165,7 +168,10 @@ impl History {
         self.top += 1;
         self.bytes += kept_bytes(&publication);
         self.data.push_back(publication.data);
-        self.expiries.push_back(Expiry::of(expires_at));
+        let expiry = Expiry::of(expires_at);
+        let is_descent = self.expiries.back().is_some_and(|before| expiry < *before);
+        self.descents += u32::from(is_descent);
+        self.expiries.push_back(expiry);
         if let Some(details) = publication.details {
             self.details.insert(self.top, details);
         }
@@ -182,9 +188,17 @@ impl History {
     /// Forgets what has expired. The options may have changed in between, so that an older one may expire
     /// later: it goes with the younger, as nothing is kept below a gap.
     pub fn expire(&mut self, now: Millis) {
-        let expired = self.expiries.iter().rposition(|own| own.moment() <= now);
-        for _ in 0..expired.map_or(0, |last| last + 1) {
-            self.forget_oldest();
+        if self.descents == 0 {
+            // The expiries are in order. This is called with each publication and each read, so that it
+            // must not look at all of up to 100,000 of them where none has expired.
+            while self.expiries.front().is_some_and(|own| own.moment() <= now) {
+                self.forget_oldest();
+            }
+        } else {
+            let expired = self.expiries.iter().rposition(|own| own.moment() <= now);
+            for _ in 0..expired.map_or(0, |last| last + 1) {
+                self.forget_oldest();
+            }
         }
         if self.is_empty() {
             self.clear();
@@ -195,7 +209,9 @@ impl History {
     pub fn forget_oldest(&mut self) -> bool {
         let first = self.first();
         let Some(data) = self.data.pop_front() else { return false };
-        self.expiries.pop_front();
+        let expiry = self.expiries.pop_front();
+        let is_descent = self.expiries.front().is_some_and(|next| Some(*next) < expiry);
+        self.descents -= u32::from(is_descent);
         let details = self.details.remove(&first);
         self.bytes -= kept_bytes(&Publication { data, details });
         true
@@ -342,20 +358,25 @@ mod tests {
         Clear,
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn step(ttl_ms: impl Strategy<Value = u64>) -> impl Strategy<Value = Step> {
         prop_oneof![
-            6 => (1..12_usize, 1..3000_u64).prop_map(|(size, ttl_ms)| Step::Push { size, ttl_ms }),
+            6 => (1..12_usize, ttl_ms).prop_map(|(size, ttl_ms)| Step::Push { size, ttl_ms }),
             1 => Just(Step::Skip),
             2 => (0..1200_u64).prop_map(Step::Wait),
             1 => Just(Step::Clear),
         ]
     }
 
+    /// The options change seldom, so that expiries are in order for a while.
+    fn seldom_changed_ttl() -> impl Strategy<Value = u64> {
+        prop_oneof![9 => Just(2000_u64), 1 => 1..4000_u64]
+    }
+
     proptest! {
         /// The naive twin keeps every publication that ever was, and which of them are gone.
         #[test]
         fn pages_and_recoveries_are_those_of_a_list(
-            steps in prop::collection::vec(step(), 0..60),
+            steps in prop::collection::vec(step(1..3000_u64), 0..60),
             asked in 0..70_u64,
             limit in 0..20_usize,
         ) {
@@ -416,6 +437,45 @@ mod tests {
             prop_assert_eq!(other.copied(), own.copied());
             prop_assert_eq!(other.bytes, own.bytes);
         }
+
+        /// The naive twin looks at every expiry each time.
+        #[test]
+        fn expire_forgets_what_a_look_at_every_expiry_finds(
+            steps in prop::collection::vec(step(seldom_changed_ttl()), 0..120),
+        ) {
+            let mut own = History::new(EPOCH);
+            let (mut now, mut naive): (u64, Vec<u64>) = (0, Vec::new());
+            for step in steps {
+                match step {
+                    Step::Push { size, ttl_ms } => {
+                        own.push(publication(1), size, Millis(now + ttl_ms));
+                        naive.push((now + ttl_ms).next_multiple_of(EXPIRY_UNIT_MS));
+                        naive.drain(..naive.len().saturating_sub(size));
+                    }
+                    Step::Skip => {
+                        own.skip();
+                        naive.clear();
+                    }
+                    Step::Wait(ms) => {
+                        now += ms;
+                        own.expire(Millis(now));
+                        if let Some(last) = naive.iter().rposition(|end| *end <= now) {
+                            naive.drain(..=last);
+                        }
+                    }
+                    Step::Clear => {
+                        own.clear();
+                        naive.clear();
+                    }
+                }
+                let kept: Vec<u64> = own.expiries.iter().map(|own| own.moment().0).collect();
+                prop_assert_eq!(&kept, &naive);
+                let descents = naive.windows(2).filter(|pair| pair[1] < pair[0]).count();
+                prop_assert_eq!(own.descents as usize, descents);
+            }
+            let (epoch, top, entries) = own.copied();
+            prop_assert_eq!(History::restored(epoch, top, entries).descents, own.descents);
+        }
     }
 
     #[test]
@@ -441,6 +501,11 @@ mod tests {
         assert_eq!(own.recover_latest(0, ""), latest);
         assert_eq!(own.recover_latest(2, &epoch), Recovery::Recovered(vec![]));
         assert_eq!(own.recover_latest(2, "other"), latest);
+    }
+
+    #[test]
+    fn a_history_takes_at_most_112_bytes_beside_its_publications() {
+        const { assert!(size_of::<History>() <= 112) };
     }
 
     #[test]

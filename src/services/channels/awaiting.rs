@@ -5,6 +5,8 @@
 //! sent that reply: so a publication can be neither lost nor ahead of it. This lasts for two messages between
 //! loops.
 
+use std::collections::HashMap;
+
 use crate::centrifugo::Format;
 use crate::channels::{ClientInfo, Presence};
 use crate::services::Peer;
@@ -12,19 +14,21 @@ use crate::shrink::Shrink as _;
 use crate::ws::EncodedFrame;
 
 /// What few channels have of their members at home.
+///
+/// A connection becomes a member again only after it has left, so that each table has one entry of it at most.
 #[derive(Debug, Default)]
 pub(super) struct RareMembers {
     /// Members of whom others are told, and that are not listed.
     pub(super) unlisted: Presence<Peer>,
-    awaiting: Vec<Awaiting>,
-    /// Those about whom the engine is asked, and the numbers of their subscriptions.
-    expected: Vec<(Peer, u16)>,
+    awaiting: HashMap<Peer, Awaiting>,
+    /// Those about whom the engine is asked, and the numbers of their subscriptions. When the link to the engine
+    /// goes down, up to 65,536 are answered in one turn.
+    expected: HashMap<Peer, u16>,
 }
 
 /// A member whose reply is not out.
 #[derive(Debug)]
 struct Awaiting {
-    peer: Peer,
     format: Format,
     hears_joins: bool,
     /// What it gets once it has confirmed.
@@ -51,29 +55,31 @@ impl RareMembers {
 
     /// The engine is asked about one who becomes a member.
     pub(super) fn expect(&mut self, peer: Peer, serial: u16) {
-        self.expected.push((peer, serial));
+        self.expected.insert(peer, serial);
     }
 
     /// The engine has answered. Whether it was asked about one who has not left meanwhile.
     pub(super) fn take_expected(&mut self, peer: Peer, serial: u16) -> bool {
-        let position = self.expected.iter().position(|own| *own == (peer, serial));
-        if let Some(position) = position {
-            self.expected.swap_remove(position);
-            self.expected.shrink_if_sparse(0);
+        // It may have left and come again, so that an earlier question about it is answered now.
+        let is_expected = self.expected.get(&peer) == Some(&serial);
+        if is_expected {
+            self.expected.remove(&peer);
+            trim(&mut self.expected);
         }
-        position.is_some()
+        is_expected
     }
 
     /// A member gets what comes once it has confirmed.
     pub(super) fn await_confirmation(&mut self, peer: Peer, format: Format, hears_joins: bool) {
         let (frames, bytes, is_cut) = (Vec::new(), 0, false);
-        self.awaiting.push(Awaiting { peer, format, hears_joins, frames, bytes, is_cut });
+        let awaiting = Awaiting { format, hears_joins, frames, bytes, is_cut };
+        self.awaiting.insert(peer, awaiting);
     }
 
     /// Keeps a frame for the members that have not confirmed and speak this; one that is apart is for those who
     /// hear joins.
     pub(super) fn keep(&mut self, frame: &EncodedFrame, format: Format, is_apart: bool) {
-        for own in &mut self.awaiting {
+        for own in self.awaiting.values_mut() {
             if own.format != format || (is_apart && !own.hears_joins) {
                 continue;
             }
@@ -91,24 +97,37 @@ impl RareMembers {
 
     /// What comes for the members that have not confirmed is not kept for them.
     pub(super) fn cut(&mut self) {
-        for own in &mut self.awaiting {
+        for own in self.awaiting.values_mut() {
             (own.frames, own.bytes, own.is_cut) = (Vec::new(), 0, true);
         }
     }
 
     /// What a member gets that has confirmed; `None` if it is not awaited.
     pub(super) fn confirm(&mut self, peer: Peer) -> Option<Waited> {
-        let position = self.awaiting.iter().position(|own| own.peer == peer)?;
-        let Awaiting { hears_joins, frames, is_cut, .. } = self.awaiting.swap_remove(position);
-        self.awaiting.shrink_if_sparse(0);
+        let Awaiting { hears_joins, frames, is_cut, .. } = self.awaiting.remove(&peer)?;
+        trim(&mut self.awaiting);
         Some(Waited { frames, is_cut, hears_joins })
     }
 
     /// A member is none any more; what it was known as.
     pub(super) fn remove(&mut self, peer: Peer) -> Option<ClientInfo> {
-        self.awaiting.retain(|own| own.peer != peer);
-        self.expected.retain(|own| own.0 != peer);
+        if self.awaiting.remove(&peer).is_some() {
+            trim(&mut self.awaiting);
+        }
+        if self.expected.remove(&peer).is_some() {
+            trim(&mut self.expected);
+        }
         self.unlisted.remove(peer)
+    }
+}
+
+/// Gives back the room of members that are gone.
+fn trim<T>(members: &mut HashMap<Peer, T>) {
+    if members.is_empty() {
+        // Also the smallest table, which counts as full enough below.
+        members.shrink_to_fit();
+    } else {
+        members.shrink_if_sparse(0);
     }
 }
 
@@ -142,6 +161,44 @@ mod tests {
         assert_eq!(members.confirm(peer(2)), waited(vec![frame("b"), frame("c")], true));
         assert_eq!(members.confirm(peer(1)), None);
         assert!(members.is_empty());
+    }
+
+    #[test]
+    fn an_answer_about_an_earlier_subscription_is_not_expected() {
+        let mut members = RareMembers::default();
+        members.expect(peer(1), 7);
+        members.expect(peer(2), 7);
+        members.remove(peer(1));
+        assert!(!members.take_expected(peer(1), 7));
+        members.expect(peer(1), 8);
+        assert!(!members.take_expected(peer(1), 7));
+        assert!(members.take_expected(peer(1), 8));
+        assert!(!members.take_expected(peer(1), 8));
+        assert!(members.take_expected(peer(2), 7));
+        assert!(members.is_empty());
+    }
+
+    #[test]
+    fn tables_of_members_that_are_gone_hold_no_memory() {
+        let mut members = RareMembers::default();
+        let capacities = |own: &RareMembers| (own.awaiting.capacity(), own.expected.capacity());
+        members.expect(peer(1), 1);
+        members.await_confirmation(peer(1), Format::Json, false);
+        members.remove(peer(1));
+        assert_eq!(capacities(&members), (0, 0));
+        for index in 0..1000 {
+            members.expect(peer(index), 1);
+            members.await_confirmation(peer(index), Format::Json, false);
+        }
+        for index in 0..500 {
+            members.remove(peer(index));
+        }
+        for index in 500..1000 {
+            assert!(members.take_expected(peer(index), 1));
+            assert!(members.confirm(peer(index)).is_some());
+        }
+        assert!(members.is_empty());
+        assert_eq!(capacities(&members), (0, 0));
     }
 
     #[test]

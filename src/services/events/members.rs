@@ -8,10 +8,14 @@ use std::sync::Arc;
 use crate::effects::Peer;
 use crate::events::filter::{Filter, Member, Published, filtered};
 use crate::events::grip::{KeepAliveMode, Timed};
+use crate::key::slot_number;
 use crate::timer::Millis;
 
 /// Members of channels, and what is kept about them. A connection for which its backend wants nothing
 /// takes no room.
+///
+/// The record of a connection says where in each of its channels the connection is, so joining and
+/// leaving cost the same however many members a channel has.
 #[derive(Debug, Default)]
 pub(super) struct Members {
     channels: HashMap<Arc<str>, Vec<Membership>>,
@@ -30,6 +34,9 @@ struct Membership {
 #[derive(Debug, Default)]
 struct Record {
     channels: Vec<Arc<str>>,
+    /// For each of these channels the index of the connection in its members. A list of its own,
+    /// because filters read the names as a slice.
+    positions: Vec<u32>,
     meta: Vec<(Box<str>, Box<str>)>,
     keep_alive: Option<KeptAlive>,
     /// A message, and when it is due.
@@ -58,31 +65,31 @@ impl Members {
     /// Makes a connection a member, with these filters in place of any before. One that is a member of
     /// as many channels as it may be stays out.
     pub(super) fn subscribe(&mut self, peer: Peer, channel: &str, filters: &[Filter]) -> Change {
-        let before = self.channels.get(channel).and_then(|members| {
-            members.iter().find(|own| own.peer == peer).map(|own| own.filters.clone())
-        });
-        if before.as_deref() == Some(filters) {
+        let has_these = self.membership(peer, channel).map(|own| *own.filters == *filters);
+        if has_these == Some(true) {
             return Change::default();
         }
-        let leaves = before.and_then(|_| self.unsubscribe(peer, channel));
+        let leaves = has_these.and_then(|_| self.unsubscribe(peer, channel));
         let record = self.by_peer.entry(peer).or_default();
         if record.channels.len() >= CHANNELS_MAX {
             return Change { leaves, joins: None };
         }
         let known = self.channels.get_key_value(channel).map(|(name, _)| Arc::clone(name));
         let name = known.unwrap_or_else(|| channel.into());
+        let members = self.channels.entry(Arc::clone(&name)).or_default();
         record.channels.push(Arc::clone(&name));
-        let membership = Membership { peer, filters: filters.into() };
-        self.channels.entry(Arc::clone(&name)).or_default().push(membership);
+        record.positions.push(slot_number(members.len()));
+        members.push(Membership { peer, filters: filters.into() });
         Change { leaves, joins: filters.is_empty().then_some(name) }
     }
 
     /// Takes a connection out of a channel. Gives its name if it was a member of the topic.
     pub(super) fn unsubscribe(&mut self, peer: Peer, channel: &str) -> Option<Arc<str>> {
         let record = self.by_peer.get_mut(&peer)?;
-        let position = record.channels.iter().position(|own| **own == *channel)?;
-        let name = record.channels.swap_remove(position);
-        let was_in_topic = self.leave(peer, &name);
+        let index = record.index_of(channel)?;
+        let name = record.channels.swap_remove(index);
+        let position = record.positions.swap_remove(index);
+        let was_in_topic = self.leave(&name, position);
         self.trim(peer);
         was_in_topic.then_some(name)
     }
@@ -91,8 +98,8 @@ impl Members {
     pub(super) fn remove(&mut self, peer: Peer) {
         let Some(record) = self.by_peer.remove(&peer) else { return };
         self.kept_alive -= usize::from(record.keep_alive.is_some());
-        for name in record.channels {
-            self.leave(peer, &name);
+        for (name, position) in record.channels.iter().zip(&record.positions) {
+            self.leave(name, *position);
         }
         self.trim(peer);
     }
@@ -211,15 +218,30 @@ impl Members {
         self.kept_alive > 0
     }
 
-    /// Whether it was a member of the topic.
-    fn leave(&mut self, peer: Peer, name: &Arc<str>) -> bool {
+    /// The membership of a connection in a channel. Linear in the channels of the connection, not in
+    /// the members of the channel.
+    fn membership(&self, peer: Peer, channel: &str) -> Option<&Membership> {
+        let record = self.by_peer.get(&peer)?;
+        let position = record.positions[record.index_of(channel)?];
+        self.channels.get(channel)?.get(position as usize)
+    }
+
+    /// Takes the member at this position, whose record no longer lists the channel, out of it. Whether
+    /// it was a member of the topic.
+    fn leave(&mut self, name: &str, position: u32) -> bool {
         let Some(members) = self.channels.get_mut(name) else { return false };
-        let position = members.iter().position(|own| own.peer == peer);
-        let left = position.map(|position| members.swap_remove(position));
+        // Not `remove`: that would move all members behind, and each has a position to correct.
+        let left = members.swap_remove(position as usize);
+        if let Some(moved) = members.get(position as usize)
+            && let Some(record) = self.by_peer.get_mut(&moved.peer)
+            && let Some(index) = record.index_of(name)
+        {
+            record.positions[index] = position;
+        }
         if members.is_empty() {
             self.channels.remove(name);
         }
-        left.is_some_and(|own| own.filters.is_empty())
+        left.filters.is_empty()
     }
 
     /// Maps keep their peak otherwise.
@@ -235,8 +257,13 @@ impl Members {
 
 impl Record {
     fn is_empty(&self) -> bool {
-        let Self { channels, meta, keep_alive, delayed, reminder: _ } = self;
+        let Self { channels, positions: _, meta, keep_alive, delayed, reminder: _ } = self;
         channels.is_empty() && meta.is_empty() && keep_alive.is_none() && delayed.is_none()
+    }
+
+    /// The index of a channel among those of the connection.
+    fn index_of(&self, channel: &str) -> Option<usize> {
+        self.channels.iter().position(|own| **own == *channel)
     }
 
     fn next_due(&self) -> Option<Millis> {
@@ -259,6 +286,8 @@ const META_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -303,12 +332,15 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_a_member_of_so_many_channels() {
+    fn a_connection_with_the_most_channels_joins_no_other() {
         let mut own = Members::default();
         for number in 0..CHANNELS_MAX {
             assert!(joins(&mut own, 1, &number.to_string()));
         }
         assert!(!joins(&mut own, 1, "more"));
+        let changed = own.subscribe(peer(1), "1", &[Filter::SkipSelf]);
+        assert!(changed.leaves.is_some(), "it changes filters");
+        assert_eq!(peers(&own, "1"), [peer(1)]);
         own.unsubscribe(peer(1), "0");
         assert!(joins(&mut own, 1, "more"));
     }
@@ -369,15 +401,118 @@ mod tests {
         assert!(own.by_peer.is_empty());
     }
 
+    const FILTERS: [&[Filter]; 3] =
+        [&[], &[Filter::SkipSelf], &[Filter::SkipSelf, Filter::VarSubst]];
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// Joins a channel with some of [`FILTERS`], or has them in place of those before.
+        Join(u32, u8, usize),
+        Leave(u32, u8),
+        Close(u32),
+        /// Has a value, with which its record outlives its memberships, or no more.
+        SetMeta(u32, bool),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (0..12u32, 0..5u8, 0..FILTERS.len())
+                .prop_map(|(number, channel, filters)| Step::Join(number, channel, filters)),
+            3 => (0..12u32, 0..5u8).prop_map(|(number, channel)| Step::Leave(number, channel)),
+            1 => (0..12u32).prop_map(Step::Close),
+            1 => (0..12u32, any::<bool>())
+                .prop_map(|(number, has_value)| Step::SetMeta(number, has_value)),
+        ]
+    }
+
+    /// The naive twin: a map of the members of each channel, and a set of the connections with a value.
+    #[derive(Debug, Default)]
+    struct Twin {
+        channels: BTreeMap<String, BTreeMap<u32, &'static [Filter]>>,
+        with_value: BTreeSet<u32>,
+    }
+
+    impl Twin {
+        fn leave(&mut self, number: u32, channel: &str) {
+            if let Some(members) = self.channels.get_mut(channel) {
+                members.remove(&number);
+            }
+            self.channels.retain(|_, members| !members.is_empty());
+        }
+
+        fn close(&mut self, number: u32) {
+            self.with_value.remove(&number);
+            for members in self.channels.values_mut() {
+                members.remove(&number);
+            }
+            self.channels.retain(|_, members| !members.is_empty());
+        }
+
+        /// Each member is found at the position in its record, and there are no others: as many
+        /// members in each channel, as many channels and positions in all records.
+        fn check(&self, own: &Members) -> Result<(), TestCaseError> {
+            prop_assert_eq!(own.channels.len(), self.channels.len());
+            for (channel, members) in &self.channels {
+                prop_assert_eq!(own.of(channel).count(), members.len());
+                for (number, filters) in members {
+                    let found = own.membership(peer(*number), channel);
+                    let found = found.map(|own| (own.peer, &*own.filters));
+                    prop_assert_eq!(found, Some((peer(*number), *filters)));
+                }
+            }
+            let count: usize = self.channels.values().map(BTreeMap::len).sum();
+            let names: usize = own.by_peer.values().map(|own| own.channels.len()).sum();
+            let positions: usize = own.by_peer.values().map(|own| own.positions.len()).sum();
+            prop_assert_eq!((names, positions), (count, count));
+            let known: BTreeSet<u32> = own.by_peer.keys().map(|own| own.key.index).collect();
+            let mut wanted = self.with_value.clone();
+            wanted.extend(self.channels.values().flat_map(BTreeMap::keys));
+            prop_assert_eq!(known, wanted);
+            Ok(())
+        }
+    }
+
     proptest! {
+        #[test]
+        fn members_are_where_their_records_say(steps in prop::collection::vec(step(), 0..200)) {
+            let (mut own, mut twin) = (Members::default(), Twin::default());
+            for step in steps {
+                match step {
+                    Step::Join(number, channel, filters) => {
+                        let (channel, filters) = (channel.to_string(), FILTERS[filters]);
+                        own.subscribe(peer(number), &channel, filters);
+                        twin.channels.entry(channel).or_default().insert(number, filters);
+                    }
+                    Step::Leave(number, channel) => {
+                        let channel = channel.to_string();
+                        own.unsubscribe(peer(number), &channel);
+                        twin.leave(number, &channel);
+                    }
+                    Step::Close(number) => {
+                        own.remove(peer(number));
+                        twin.close(number);
+                    }
+                    Step::SetMeta(number, true) => {
+                        own.set_meta(peer(number), "user", Some("ann"));
+                        twin.with_value.insert(number);
+                    }
+                    Step::SetMeta(number, false) => {
+                        own.set_meta(peer(number), "user", None);
+                        twin.with_value.remove(&number);
+                    }
+                }
+                twin.check(&own)?;
+            }
+        }
+
         /// Whatever happens, the members of the topics are those of the channels without filters.
         #[test]
         fn topics_hold_the_members_without_filters(
             steps in prop::collection::vec((0..4u8, 1..4u32, 0..3u8, any::<bool>()), 0..60),
         ) {
             let mut own = Members::default();
-            let mut topics: std::collections::BTreeSet<(String, u32)> = Default::default();
-            let mut twin: std::collections::BTreeMap<(String, u32), bool> = Default::default();
+            let mut topics: BTreeSet<(String, u32)> = BTreeSet::new();
+            let mut twin: BTreeMap<(String, u32), bool> = BTreeMap::new();
             for (step, number, channel, is_filtered) in steps {
                 let key = (channel.to_string(), number);
                 let filters: &[Filter] = if is_filtered { &[Filter::SkipSelf] } else { &[] };
