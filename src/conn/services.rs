@@ -202,12 +202,24 @@ impl Services {
     /// Whether nothing is yet to be carried out.
     #[inline]
     pub(super) fn is_quiet(&self) -> bool {
-        self.pending.effects.is_empty() && self.pending.ignored == 0
+        self.pending.effects.is_empty() && self.pending.ignored == 0 && self.pending.work == 0
     }
 
     /// Whether effects are yet to be carried out.
     pub(super) fn has_effects(&self) -> bool {
         !self.pending.effects.is_empty()
+    }
+
+    /// Whether a service has put work off for the next turn.
+    pub(super) fn wants_tick(&self) -> bool {
+        !self.pending.ticks.is_empty()
+    }
+
+    /// The ticks that services have asked for are due now.
+    pub(super) fn hasten_ticks(&mut self, now: Millis) {
+        for number in std::mem::take(&mut self.pending.ticks) {
+            self.router.hasten_tick(number, now);
+        }
     }
 
     /// Notes the decision on the request that is answered next, and forgets it with `None`.

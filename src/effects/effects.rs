@@ -75,6 +75,8 @@ pub(crate) struct PendingEffects {
     pub(crate) ignored: u64,
     /// What it cost to make them, as far as it is not charged yet.
     pub(crate) work: u64,
+    /// The numbers of routes whose services are to be called in the next turn.
+    pub(crate) ticks: Vec<u8>,
 }
 
 /// How far [`Effects::publish_each`] looks back for a publication to the same topic.
@@ -132,6 +134,14 @@ impl<'e> Effects<'e> {
     /// Charges the turn with work that a callback has done, in units of [`crate::work`].
     pub fn charge_work(&mut self, units: u64) {
         self.pending.work += units;
+    }
+
+    /// Has [`Service::on_tick`](crate::services::Service::on_tick) called in the next turn, or still in this
+    /// one, for work that was put off: a turn has time for a part of it.
+    pub fn tick_again(&mut self) {
+        if !self.pending.ticks.contains(&self.route) {
+            self.pending.ticks.push(self.route);
+        }
     }
 
     /// Sends a copy of `payload` to the current peer, the one that this callback is about. Text must

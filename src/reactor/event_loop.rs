@@ -17,7 +17,7 @@ use crate::mail::{Class, Envelope, Inbox, LoopMailboxes, LoopSender, MailItem, O
 use crate::metrics::LoopMetrics;
 use crate::timer::{Clock, Millis, earliest};
 use crate::transport::{ConnectError, Poller, Readiness};
-use crate::work::prices;
+use crate::work::{Phase, prices};
 
 /// Whether a loop goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -446,7 +446,11 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     /// can be served, and a relay that finds none is refused.
     fn connect_backends(&mut self) {
         // A failed attempt may lead to another one: a bounded number of times for each client.
-        while let Some(order) = self.connections.poll_connect() {
+        for number in 0_usize.. {
+            if number >= CONNECTS_MIN && self.connections.is_over(Phase::End) {
+                break;
+            }
+            let Some(order) = self.connections.poll_connect() else { break };
             if !self.acceptor.take_permit() {
                 self.connections.handle_unconnected(order.client, ConnectError::Exhausted);
                 continue;
@@ -513,3 +517,5 @@ const OUTBOX_RETRY_MS: u64 = 1;
 /// outbox goes over its credit by what one such batch leads to.
 const FORWARD_BATCH_ITEMS: usize = 16;
 const FORWARD_BATCH_BYTES: usize = 64 << 10;
+/// Connections to backends that are begun in each turn, however much it has done.
+const CONNECTS_MIN: usize = 8;

@@ -221,7 +221,7 @@ pub trait Service: Any {
     }
 
     /// About [`tick_ms`](Service::tick_ms) have passed since the last call, or more if the service
-    /// [was at rest](Service::is_at_rest).
+    /// [was at rest](Service::is_at_rest), or less if it has [asked for that](Effects::tick_again).
     fn on_tick(&mut self, effects: &mut Effects<'_>) {
         let _ = effects;
     }

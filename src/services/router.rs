@@ -312,6 +312,13 @@ impl Router {
         self.ticks.iter().filter(|(number, ..)| !is_at_rest(*number)).map(|(.., due)| *due).min()
     }
 
+    /// The tick of this route is due now, if it has any.
+    pub(crate) fn hasten_tick(&mut self, number: u8, now: Millis) {
+        if let Some((.., due)) = self.ticks.iter_mut().find(|(own, ..)| *own == number) {
+            *due = now;
+        }
+    }
+
     /// The number of a route whose tick is due, until there is none. After a delay of several periods a
     /// service gets one tick, not one for each period.
     #[inline]

@@ -37,8 +37,7 @@ impl<S: Transport> Connections<S> {
             return;
         }
         self.is_applying_effects = true;
-        let work = std::mem::take(&mut self.services.pending().work);
-        self.turn.work.charge(work);
+        self.settle_work();
         for _ in 0..ROUNDS_MAX {
             if !self.services.has_effects() {
                 break;
@@ -47,6 +46,7 @@ impl<S: Transport> Connections<S> {
             // of this one.
             for effect in std::mem::take(&mut self.services.pending().effects) {
                 self.apply(effect);
+                self.settle_work();
             }
         }
         self.is_applying_effects = false;
@@ -54,6 +54,13 @@ impl<S: Transport> Connections<S> {
         if ignored > 0 {
             self.turn.counters.effects_ignored.add(ignored);
         }
+    }
+
+    /// Charges the turn with what services have done that is not charged yet.
+    #[inline]
+    pub(super) fn settle_work(&mut self) {
+        let work = std::mem::take(&mut self.services.pending().work);
+        self.turn.work.charge(work);
     }
 
     fn apply(&mut self, effect: Effect) {
@@ -407,6 +414,15 @@ impl<S: Transport> Connections<S> {
         }
     }
 
+    /// As above, of a connection that is to be read, unless it waits for its turn: then that catches up.
+    #[inline]
+    pub(super) fn catch_up_unless_queued(&mut self, key: ConnKey) {
+        let is_queued = |conn: &Conn<S>| conn.flags.has(Flags::QUEUED);
+        if !self.walks.is_empty() && !self.table.get(key).is_some_and(is_queued) {
+            self.catch_up_with_walks(key);
+        }
+    }
+
     #[inline(never)]
     fn catch_up_with_walks(&mut self, key: ConnKey) {
         let Some(conn) = self.table.get(key).filter(|conn| conn.state.is_open()) else { return };
@@ -430,7 +446,7 @@ impl<S: Transport> Connections<S> {
             let Some(conn) = self.table.get(key) else { break };
             let Some(is_remaining) = self.membership.is_remaining(conn, topic) else { break };
             let options = &self.services.route(conn.route).0.options;
-            let lacking = walk.lacking(key, is_remaining, options).nth(number);
+            let lacking = walk.lacking(key, is_remaining, number, options);
             let Some((publication, encoded)) = lacking else { break };
             if publication.except == peer {
                 continue;
@@ -609,6 +625,7 @@ impl<S: Transport> Connections<S> {
             }
             Query::Untrace { id } => self.turn.traces.remove(id),
         }
+        self.settle_work();
     }
 
     /// Goes on with the lists of rooms that operators wait for.

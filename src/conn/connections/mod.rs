@@ -603,7 +603,9 @@ impl<S: Transport> Connections<S> {
         let mut reads_left = self.turn.settings.reads_per_turn;
         let must_wait = self.turn.work.is_over(Phase::Events);
         self.turn.work.begin_share();
-        self.catch_up(key);
+        if !must_wait {
+            self.catch_up_unless_queued(key);
+        }
         let Some(mut at) = self.at(key) else {
             self.turn.counters.events_stale.add(1);
             return;
@@ -664,6 +666,7 @@ impl<S: Transport> Connections<S> {
         self.turn.work.begin_share();
         self.turn.work.charge(prices::MAIL);
         self.do_message(message.0);
+        self.settle_work();
     }
 
     /// Acts on connections whose time has come, at most `limit` of them.
@@ -694,8 +697,12 @@ impl<S: Transport> Connections<S> {
     /// Calls the services whose time has come.
     pub fn handle_ticks(&mut self) {
         let now = self.turn.now;
+        if self.services.wants_tick() {
+            self.services.hasten_ticks(now);
+        }
         while let Some(route) = self.services.router().take_tick(now) {
             self.services.call(route, |own, effects| own.service.on_tick(effects));
+            self.settle_work();
         }
     }
 
@@ -843,7 +850,7 @@ impl<S: Transport> Connections<S> {
     #[must_use]
     #[inline]
     pub fn poll_tick(&self) -> Option<Millis> {
-        self.services.next_tick()
+        if self.services.wants_tick() { Some(self.turn.now) } else { self.services.next_tick() }
     }
 
     /// Says whether messages for other loops pile up. Connections that make more of them are not

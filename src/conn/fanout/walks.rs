@@ -278,21 +278,22 @@ impl Walk {
         Some((publication, encoded, (ahead, *first)))
     }
 
-    /// The publications that a member lacks, the first of them if it `is_remaining`.
+    /// One of the publications that a member lacks, by its number among them. The first of the queue is one
+    /// of them if it `is_remaining`.
     pub(crate) fn lacking(
         &mut self,
         member: ConnKey,
         is_remaining: bool,
+        number: usize,
         options: &RouteOptions,
-    ) -> impl Iterator<Item = (&Publication, &mut Encoded)> {
+    ) -> Option<(&Publication, &mut Encoded)> {
         let next = self.first + u64::from(!is_remaining);
         let next = self.ahead.get(&member).map_or(next, |has| next.max(has + 1));
         let skipped = usize::try_from(next - self.first).unwrap_or(usize::MAX);
-        self.queue.iter_mut().skip(skipped).map(|waiting| {
-            let publication = &waiting.publication;
-            let encoded = waiting.encoded.get_or_insert_with(|| Encoded::new(publication, options));
-            (publication, encoded)
-        })
+        let waiting = self.queue.get_mut(skipped.saturating_add(number))?;
+        let publication = &waiting.publication;
+        let encoded = waiting.encoded.get_or_insert_with(|| Encoded::new(publication, options));
+        Some((publication, encoded))
     }
 
     /// A member has all that waits now.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::clients::Phase;
 use super::home::HomeQuestion;
-use super::service::{Channels, reply_to};
+use super::service::{Channels, LOOK_WORK, reply_to};
 use super::subscribe::Joining;
 use super::to_home::{Forwarded, LeaveReply, Told};
 use super::tokens::ttl;
@@ -42,7 +42,7 @@ impl Channels {
                 reply.send(outcome.map_or_else(ChannelAnswer::Failed, |()| ChannelAnswer::Done));
             }
             ChannelQuestion::Refresh { user, client, lasts, info } => {
-                for peer in self.peers_of(&user, client.as_deref(), &[]) {
+                for peer in self.peers_of((&user, client.as_deref()), &[], effects) {
                     self.refresh_by_backend(peer, lasts, info.as_ref(), effects);
                 }
                 reply.send(ChannelAnswer::Done);
@@ -53,7 +53,7 @@ impl Channels {
             }
             ChannelQuestion::Disconnect { user, client, except, close: (code, reason) } => {
                 let code = CloseCode::from_wire(code).unwrap_or(CloseCode::INTERNAL);
-                for peer in self.peers_of(&user, client.as_deref(), &except) {
+                for peer in self.peers_of((&user, client.as_deref()), &except, effects) {
                     self.close(peer, code, reason.to_string(), effects);
                 }
                 reply.send(ChannelAnswer::Done);
@@ -160,7 +160,7 @@ impl Channels {
         let namespace = self.namespace_for_backend(channel, Requirement::Nothing)?;
         let Ok(name) = ChannelName::parse(channel) else { return Err(ErrorCode::BadRequest) };
         let mut outcome = Ok(());
-        for peer in self.peers_of(user, client, &[]) {
+        for peer in self.peers_of((user, client), &[], effects) {
             let Some(own) = self.clients.get_mut(peer.key) else { continue };
             if own.subscription(channel).is_some() {
                 continue;
@@ -221,7 +221,7 @@ impl Channels {
         client: Option<&str>,
         effects: &mut Effects<'_>,
     ) {
-        for peer in self.peers_of(user, client, &[]) {
+        for peer in self.peers_of((user, client), &[], effects) {
             let Some(own) = self.clients.get(peer.key) else { continue };
             let names = own.subscriptions.iter().map(|own| Arc::clone(&own.channel.name));
             let names: Vec<Arc<str>> =
@@ -240,7 +240,13 @@ impl Channels {
     }
 
     /// The connections of a user, or the one of them with this name, but for some.
-    fn peers_of(&self, user: &str, client: Option<&str>, except: &[String]) -> Vec<Peer> {
+    fn peers_of(
+        &self,
+        (user, client): (&str, Option<&str>),
+        except: &[String],
+        effects: &mut Effects<'_>,
+    ) -> Vec<Peer> {
+        effects.charge_work(LOOK_WORK * self.clients.len() as u64);
         let loop_index = self.site.index;
         let is_meant = |id: &str| {
             client.is_none_or(|client| client == id) && !except.iter().any(|own| own == id)

@@ -11,6 +11,7 @@ use super::awaiting::Waited;
 use super::channel_ref::ChannelRef;
 use super::home_channel::{HomeChannel, Topic};
 use super::home_engine::HomeEngine;
+use super::listings::Listings;
 use super::occupancy::Occupancy;
 use super::settings::{ChannelsLimits, ChannelsSettings};
 use super::to_home::{
@@ -50,6 +51,8 @@ pub(super) struct Home {
     /// What has happened since it was counted.
     counts: ChannelCounts,
     occupancy: Occupancy,
+    /// What clients ask for that is long.
+    listings: Listings<ToHome>,
 }
 
 /// What a backend asks of one channel.
@@ -101,6 +104,7 @@ impl Home {
             charged_bytes: 0,
             counts: ChannelCounts::default(),
             occupancy,
+            listings: Listings::default(),
         }
     }
 
@@ -113,10 +117,22 @@ impl Home {
 
     /// Some time has passed.
     pub(super) fn on_tick(&mut self, effects: &mut Effects<'_>) {
+        self.listings.begin_turn(effects.now());
+        while let Some(message) = self.listings.next() {
+            self.act(message, effects);
+        }
+        if !self.listings.is_empty() {
+            effects.tick_again();
+        }
         self.engine.tick(effects.now());
         self.occupancy.on_tick((effects.now(), effects.wall_now()));
-        while let Some(item) = self.conflation.next_due(effects.now()) {
+        for number in 0.. {
+            let Some(item) = self.conflation.next_due(effects.now()) else { break };
             self.deliver(&item, effects);
+            if number == DELIVERED_AT_ONCE {
+                effects.tick_again();
+                break;
+            }
         }
         self.charge(effects);
     }
@@ -136,7 +152,8 @@ impl Home {
 
     /// Whether nothing is kept that time changes.
     pub(super) fn is_at_rest(&self) -> bool {
-        let has_work = self.occupancy.waits() || !self.conflation.is_empty();
+        let has_work =
+            self.occupancy.waits() || !self.conflation.is_empty() || !self.listings.is_empty();
         self.channels.is_empty() && self.engine.is_at_rest() && !has_work
     }
 
@@ -160,8 +177,22 @@ impl Home {
         self.engine.copies(cursor, COPIED_AT_ONCE, now)
     }
 
-    /// Does what a connection does in a channel.
+    /// Does what a connection does in a channel, at once or when it is its turn.
     pub(super) fn on_action(&mut self, message: ToHome, effects: &mut Effects<'_>) {
+        let Some(id) = message.action.listing() else { return self.act(message, effects) };
+        if self.listings.is_free(effects.now()) {
+            return self.act(message, effects);
+        }
+        // So that no more is read in this turn than can be answered in the next.
+        effects.charge_work(LISTING_WORK);
+        effects.tick_again();
+        let (peer, format) = (message.peer, message.format);
+        if self.listings.push(peer, message).is_err() {
+            send(peer, self.encoder.error(format, id, ErrorCode::TooManyRequests), effects);
+        }
+    }
+
+    fn act(&mut self, message: ToHome, effects: &mut Effects<'_>) {
         let ToHome { channel, peer, format, action } = message;
         match action {
             ChannelAction::Subscribe(own) => self.subscribe(&channel, (peer, format), own, effects),
@@ -472,6 +503,8 @@ impl Home {
             let position = read.position;
             HistoryPage { publications: read.page(), position }
         });
+        let publications = page.as_ref().map_or(0, |own| own.publications.len());
+        self.spend(LISTING_WORK + publications as u64 * PUBLICATION_WORK, effects);
         if let (Asker::Client(peer, _, format), Ok(page)) = (&asker, &page)
             && is_unspeakable(*format, &page.publications)
         {
@@ -490,7 +523,9 @@ impl Home {
     ) {
         match (asker, result) {
             (Asker::Client(peer, id, format), Ok((reply, _))) => {
-                send(peer, self.encoder.reply(format, id, &reply), effects);
+                let frame = self.encoder.reply(format, id, &reply).frame();
+                self.listings.spend(frame.as_bytes().len() as u64 * BYTE_SHARE);
+                effects.send(peer, frame);
             }
             (Asker::Client(peer, id, format), Err(error)) => {
                 send(peer, self.encoder.error(format, id, error), effects);
@@ -671,6 +706,10 @@ impl Home {
             LeaveReply::Command(id) => Some(encoder.reply(format, id, &Reply::Unsubscribed)),
             LeaveReply::Push(why) => Some(encoder.unsubscribed(format, &channel.name, why)),
             LeaveReply::Nothing => None,
+            LeaveReply::Gone => {
+                self.listings.forget(peer);
+                None
+            }
         };
         let at_home = self.channels.get_mut(&channel.name);
         if let (Some(at_home), Some(_)) = (&at_home, &told) {
@@ -739,7 +778,15 @@ impl Home {
             Ok(members) if members.len() > LISTED_MAX => Err(ErrorCode::LimitExceeded),
             Ok(members) => Ok((Reply::Presence(members), None)),
         };
+        let members = result.as_ref().map_or(0, Vec::len);
+        self.spend(LISTING_WORK + members as u64 * MEMBER_WORK, effects);
         self.answer(asker, reply, effects);
+    }
+
+    /// A long answer costs this much.
+    fn spend(&mut self, units: u64, effects: &mut Effects<'_>) {
+        self.listings.spend(units);
+        effects.charge_work(units);
     }
 
     fn presence(&mut self, channel: &str, asker: Asker, effects: &mut Effects<'_>) {
@@ -751,6 +798,7 @@ impl Home {
         }
         let members = presence.into_iter().flat_map(Presence::iter);
         let members: Vec<ClientInfo> = members.cloned().collect();
+        self.spend(LISTING_WORK + members.len() as u64 * MEMBER_WORK, effects);
         self.answer(asker, Ok((Reply::Presence(&members), None)), effects);
     }
 
@@ -819,6 +867,15 @@ fn disconnect_inappropriate(peer: Peer, effects: &mut Effects<'_>) {
     effects.close(peer, why.close_code(), why.text());
 }
 
+/// What a byte of an answer takes of the share that long answers have of a turn, which is half a megabyte of
+/// them then: a connection that reads is not to be too slow for what it asked for.
+const BYTE_SHARE: u64 = 4;
+/// A question for a long answer costs this much, whatever comes of it, and then each that it tells of.
+const LISTING_WORK: u64 = 5_000;
+const MEMBER_WORK: u64 = 600;
+const PUBLICATION_WORK: u64 = 150;
+/// Publications that were held back and are given out in a turn: about a millisecond.
+const DELIVERED_AT_ONCE: usize = 500;
 /// Members that are named to one who asks.
 const LISTED_MAX: usize = 10_000;
 /// Publications and streams that are copied in a turn: about a millisecond.

@@ -31,6 +31,7 @@ mod handover;
 mod home;
 mod home_channel;
 mod home_engine;
+mod listings;
 mod occupancy;
 mod proxied;
 mod proxies;

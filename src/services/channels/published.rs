@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::service::Channels;
+use super::service::{Channels, LOOK_WORK};
 use super::to_home::LeaveReply;
 use crate::centrifugo::{Unsubscribed, is_json, without_newlines};
 use crate::channels::{ChannelName, Publication, PublicationDetails};
@@ -46,6 +46,7 @@ impl Channels {
             }
             // Their connections serve other channels as well.
             ChannelAction::Close(..) => {
+                effects.charge_work(LOOK_WORK * self.clients.len() as u64);
                 let members = self.members_of(&item.channel);
                 for peer in &members {
                     let reply = LeaveReply::Push(Unsubscribed::Server);

@@ -283,7 +283,7 @@ impl Service for Channels {
         }
         for own in client.subscriptions {
             self.clients.channels.release(&own.channel);
-            let action = ChannelAction::Leave(LeaveReply::Nothing);
+            let action = ChannelAction::Leave(LeaveReply::Gone);
             Self::tell_home(ToHome { channel: own.channel, peer, format, action }, effects);
         }
     }
@@ -392,7 +392,7 @@ pub(super) fn reply_to(peer: Peer, own: Encoded<'_>, effects: &mut Effects<'_>) 
 }
 
 /// Of one connection that is looked at, in units of [`crate::work`].
-const LOOK_WORK: u64 = 20;
+pub(super) const LOOK_WORK: u64 = 50;
 
 /// Between two looks at what is due, in milliseconds: half a second is the shortest time that is configured.
 const TICK_MS: u64 = 128;

@@ -42,6 +42,21 @@ pub(super) enum ChannelAction {
     History(u32, HistoryQuestion),
 }
 
+impl ChannelAction {
+    /// The ID of a command that asks for what may be long.
+    pub(super) fn listing(&self) -> Option<u32> {
+        match self {
+            Self::Presence(id) | Self::History(id, _) => Some(*id),
+            Self::Subscribe(_)
+            | Self::Confirm
+            | Self::Leave(_)
+            | Self::Publish(..)
+            | Self::PublishAs(..)
+            | Self::PresenceStats(_) => None,
+        }
+    }
+}
+
 /// What a client publishes as a backend has it.
 #[derive(Debug)]
 pub(super) struct ProxiedPublication {
@@ -93,8 +108,10 @@ pub(super) enum LeaveReply {
     Command(u32),
     /// That its subscription has ended, for this reason.
     Push(Unsubscribed),
-    /// Nothing, as it is gone or was told.
+    /// Nothing, as it was told.
     Nothing,
+    /// Nothing, as it is gone.
+    Gone,
 }
 
 /// What of a history is wanted.

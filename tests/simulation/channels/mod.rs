@@ -6,6 +6,7 @@ mod binary;
 mod commands;
 mod engine;
 mod handover;
+mod listings;
 mod occupancy;
 mod protobuf;
 mod proxies;

@@ -1,0 +1,177 @@
+//! Long answers that wait for their turn.
+//!
+//! Who is in a channel, and what was published there, may take a millisecond and more to write down, and one
+//! frame asks for a thousand of such answers. A turn has a share for them. What is asked for beyond it waits,
+//! for each connection by itself, and a connection gets one answer before the next has its turn.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::services::Peer;
+use crate::timer::Millis;
+
+/// Questions of the kind `Q` that wait for a long answer.
+#[derive(Debug)]
+pub(super) struct Listings<Q> {
+    /// The time of the turn that has this much left for them, in units of [`crate::work`].
+    turn: (Millis, u64),
+    waiting: HashMap<Peer, VecDeque<Q>>,
+    /// The connections whose questions wait; those that are gone too, until their turn comes.
+    order: VecDeque<Peer>,
+    count: usize,
+}
+
+impl<Q> Default for Listings<Q> {
+    fn default() -> Self {
+        let (waiting, order) = (HashMap::new(), VecDeque::new());
+        Self { turn: (Millis(0), SHARE), waiting, order, count: 0 }
+    }
+}
+
+impl<Q> Listings<Q> {
+    /// Whether an answer is to be given at once.
+    pub(super) fn is_free(&mut self, now: Millis) -> bool {
+        if self.turn.0 != now {
+            self.begin_turn(now);
+        }
+        self.count == 0 && self.turn.1 > 0
+    }
+
+    /// A turn begins.
+    pub(super) fn begin_turn(&mut self, now: Millis) {
+        self.turn = (now, SHARE);
+    }
+
+    /// An answer has cost this much.
+    pub(super) fn spend(&mut self, units: u64) {
+        self.turn.1 = self.turn.1.saturating_sub(units);
+    }
+
+    /// Has a question of a connection wait. Gives it back if too many do.
+    pub(super) fn push(&mut self, peer: Peer, question: Q) -> Result<(), Q> {
+        if self.count >= WAITING_MAX {
+            return Err(question);
+        }
+        let own = self.waiting.entry(peer).or_default();
+        if own.is_empty() {
+            self.order.push_back(peer);
+        }
+        own.push_back(question);
+        self.count += 1;
+        Ok(())
+    }
+
+    /// The question that is answered next, if this turn has something left.
+    pub(super) fn next(&mut self) -> Option<Q> {
+        if self.turn.1 == 0 {
+            return None;
+        }
+        while let Some(peer) = self.order.pop_front() {
+            let Some(own) = self.waiting.get_mut(&peer) else { continue };
+            let question = own.pop_front();
+            if own.is_empty() {
+                self.waiting.remove(&peer);
+            } else {
+                self.order.push_back(peer);
+            }
+            if question.is_some() {
+                self.count -= 1;
+                self.release();
+                return question;
+            }
+        }
+        None
+    }
+
+    /// A connection is gone.
+    pub(super) fn forget(&mut self, peer: Peer) {
+        if self.count == 0 {
+            return;
+        }
+        let own = self.waiting.remove(&peer);
+        self.count -= own.map_or(0, |own| own.len());
+        self.release();
+    }
+
+    /// Whether none waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn release(&mut self) {
+        if self.count == 0 {
+            (self.waiting, self.order) = (HashMap::new(), VecDeque::new());
+        }
+    }
+}
+
+/// Half of a turn, as a turn is by default.
+const SHARE: u64 = 2_000_000;
+/// Questions that wait on a loop, in about 100 bytes each. Further ones are refused.
+const WAITING_MAX: usize = 1 << 14;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::ConnKey;
+
+    fn peer(index: u32) -> Peer {
+        Peer { loop_index: 0, key: ConnKey { index, generation: 1 } }
+    }
+
+    fn answered(own: &mut Listings<(u32, u32)>) -> Vec<(u32, u32)> {
+        std::iter::from_fn(|| own.next()).collect()
+    }
+
+    #[test]
+    fn connections_take_turns_and_each_keeps_its_order() {
+        let mut own = Listings::default();
+        for (asker, count) in [(1, 4), (2, 1), (3, 2)] {
+            (0..count).for_each(|number| own.push(peer(asker), (asker, number)).unwrap());
+        }
+        let expected = [(1, 0), (2, 0), (3, 0), (1, 1), (3, 1), (1, 2), (1, 3)];
+        assert_eq!(answered(&mut own), expected);
+        assert!(own.is_empty());
+        assert_eq!((own.waiting.capacity(), own.order.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn a_turn_has_a_share_and_what_is_beyond_it_waits() {
+        let mut own = Listings::default();
+        assert!(own.is_free(Millis(5)));
+        own.spend(SHARE - 1);
+        assert!(own.is_free(Millis(5)));
+        own.spend(SHARE);
+        assert!(!own.is_free(Millis(5)));
+        own.push(peer(1), (1, 0)).unwrap();
+        assert_eq!(own.next(), None);
+        // None passes those who wait, whatever is left.
+        assert!(!own.is_free(Millis(6)));
+        own.begin_turn(Millis(6));
+        assert_eq!(answered(&mut own), [(1, 0)]);
+        assert!(own.is_free(Millis(6)));
+    }
+
+    #[test]
+    fn who_is_gone_is_not_answered() {
+        let mut own = Listings::default();
+        for asker in [1, 2, 1, 2] {
+            own.push(peer(asker), (asker, 0)).unwrap();
+        }
+        own.forget(peer(1));
+        own.forget(peer(3));
+        assert_eq!(answered(&mut own), [(2, 0), (2, 0)]);
+        own.push(peer(2), (2, 1)).unwrap();
+        own.forget(peer(2));
+        assert!(own.is_empty() && own.next().is_none());
+        assert_eq!((own.waiting.capacity(), own.order.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn no_more_wait_than_there_is_room_for() {
+        let mut own = Listings::default();
+        (0..WAITING_MAX).for_each(|_| own.push(peer(1), (1, 0)).unwrap());
+        assert_eq!(own.push(peer(2), (2, 0)), Err((2, 0)));
+        own.next().unwrap();
+        assert_eq!(own.push(peer(2), (2, 0)), Ok(()));
+    }
+}

@@ -1,0 +1,108 @@
+//! Long answers, of which one frame asks for a thousand: they come in parts of a turn, and to others meanwhile.
+
+use super::*;
+
+/// Commands of one frame.
+const ASKED: u32 = 1000;
+/// A turn, the share of it for long answers with the last of them, and what a frame is charged with for
+/// commands that wait: each is paid for in part when it is asked.
+const TURN_MAX: u64 = 4_000_000 + 2_100_000 + ASKED as u64 * 6_000;
+/// Answers of a turn: each is charged with 20 us or more.
+const ANSWERED_MAX: u32 = 100;
+
+/// A world with a channel that has members and a history.
+fn crowded() -> World {
+    let namespace = Namespace { presence: true, ..kept_namespace("", 100) };
+    // The answers of a turn are no backlog.
+    let mut setup = setup(1, 5);
+    setup.server.connections.backlog_hard_bytes = 1 << 20;
+    let mut world = world(&setup, settings([namespace]));
+    world.network.set_send_buffer_bytes(4 << 20);
+    for number in 0..100 {
+        let mut member = Member::connected(&mut world, 0);
+        member.ask(&mut world, json!({ "subscribe": { "channel": "crowd" } }));
+        let data = json!({ "number": number, "text": "x".repeat(500) });
+        member.ask(&mut world, json!({ "publish": { "channel": "crowd", "data": data } }));
+    }
+    world
+}
+
+/// Asks for the same in each command of a frame.
+fn ask_often(member: &mut Member, question: &Value) {
+    let commands: Vec<String> = (0..ASKED)
+        .map(|_| {
+            member.id += 1;
+            let mut command = question.clone();
+            command["id"] = member.id.into();
+            command.to_string()
+        })
+        .collect();
+    member.client.send_frame(TEXT, commands.join("\n").as_bytes());
+}
+
+#[test]
+fn a_frame_that_asks_for_a_thousand_lists_keeps_no_client_waiting() {
+    for question in [
+        json!({ "presence": { "channel": "crowd" } }),
+        json!({ "history": { "channel": "crowd", "limit": 100 } }),
+    ] {
+        let mut world = crowded();
+        let mut greedy = Member::connected(&mut world, 0);
+        let mut modest = Member::connected(&mut world, 0);
+        ask_often(&mut greedy, &question);
+        let (mut answered, mut turns, mut waited, mut waited_most) = (0, 0, 0, 0);
+        let mut asked = None;
+        while answered < ASKED {
+            if asked.is_none() {
+                asked = Some(modest.send(json!({ "presence": { "channel": "alone" } })));
+                waited = 0;
+            }
+            world.step().unwrap();
+            let used = world.server.work_used(0).unwrap();
+            assert!(used <= TURN_MAX, "a turn of {used} units");
+            let before = answered;
+            turns += 1;
+            assert!(turns < 10_000, "{answered} are answered");
+            waited += 1;
+            for own in [&mut greedy, &mut modest] {
+                own.client.read_all();
+                assert_eq!(own.close(), None);
+            }
+            for reply in greedy.unseen() {
+                // In their order, and each in full.
+                assert_eq!(reply["id"], greedy.id - ASKED + 1 + answered);
+                let lists = [&reply["presence"]["presence"], &reply["history"]["publications"]];
+                let entries = lists.map(|own| {
+                    own.as_object().map(|own| own.len()).or_else(|| own.as_array().map(Vec::len))
+                });
+                assert_eq!(entries.into_iter().flatten().next(), Some(100), "{reply}");
+                answered += 1;
+            }
+            assert!(answered - before <= ANSWERED_MAX, "{} in a turn", answered - before);
+            for reply in modest.unseen() {
+                assert_eq!(Some(reply["id"].clone()), asked.take().map(Value::from));
+                waited_most = waited_most.max(waited);
+            }
+        }
+        // It was worth it: what was asked for filled many turns.
+        assert!(turns > 10, "{turns} turns");
+        assert!(waited_most <= 4, "{waited_most} turns for a short answer");
+    }
+}
+
+#[test]
+fn who_leaves_is_not_answered_any_more() {
+    let mut world = crowded();
+    let mut greedy = Member::connected(&mut world, 0);
+    greedy.ask(&mut world, json!({ "subscribe": { "channel": "crowd" } }));
+    ask_often(&mut greedy, &json!({ "presence": { "channel": "crowd" } }));
+    world.step().unwrap();
+    greedy.client.shutdown();
+    let mut turns = 0;
+    while world.step().unwrap() {
+        greedy.client.read_all();
+        turns += 1;
+    }
+    // With all of the answers it would be more than 30.
+    assert!(turns < 20, "{turns} turns for one who is gone");
+}
