@@ -202,7 +202,7 @@ impl Services {
     /// Whether nothing is yet to be carried out.
     #[inline]
     pub(super) fn is_quiet(&self) -> bool {
-        self.pending.effects.is_empty() && self.pending.ignored == 0 && self.pending.work == 0
+        self.pending.effects.is_empty() && self.pending.ignored == 0
     }
 
     /// Whether effects are yet to be carried out.
@@ -211,8 +211,14 @@ impl Services {
     }
 
     /// Whether a service has put work off for the next turn.
-    pub(super) fn wants_tick(&self) -> bool {
+    fn wants_tick(&self) -> bool {
         !self.pending.ticks.is_empty()
+    }
+
+    /// Whether any service has ticks.
+    #[inline]
+    pub(super) fn has_ticks(&self) -> bool {
+        self.router.has_ticks()
     }
 
     /// The ticks that services have asked for are due now.
@@ -264,8 +270,14 @@ impl Services {
 
     /// When a service wants to be called next.
     #[inline]
-    pub(super) fn next_tick(&self) -> Option<Millis> {
-        self.router.next_tick()
+    pub(super) fn next_tick(&self, now: Millis) -> Option<Millis> {
+        if !self.has_ticks() {
+            None
+        } else if self.wants_tick() {
+            Some(now)
+        } else {
+            self.router.next_tick()
+        }
     }
 }
 

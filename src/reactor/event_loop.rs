@@ -442,9 +442,19 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         counters.outbox_bytes_now.set(self.outbox.bytes() as u64);
     }
 
+    #[inline]
+    fn connect_backends(&mut self) {
+        // Most turns begin none.
+        if self.connections.wants_connects() {
+            self.begin_connections();
+        }
+        self.connections.apply_effects();
+    }
+
     /// Begins the connections that relays ask for. Each takes a permit, as clients do: what is accepted
     /// can be served, and a relay that finds none is refused.
-    fn connect_backends(&mut self) {
+    #[inline(never)]
+    fn begin_connections(&mut self) {
         // A failed attempt may lead to another one: a bounded number of times for each client.
         for number in 0_usize.. {
             if number >= CONNECTS_MIN && self.connections.is_over(Phase::End) {
@@ -475,7 +485,6 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
                 self.connections.handle_unwatched(key);
             }
         }
-        self.connections.apply_effects();
     }
 
     fn register_write_interest(&mut self) {

@@ -312,6 +312,12 @@ impl Router {
         self.ticks.iter().filter(|(number, ..)| !is_at_rest(*number)).map(|(.., due)| *due).min()
     }
 
+    /// Whether any service has ticks.
+    #[inline]
+    pub(crate) fn has_ticks(&self) -> bool {
+        !self.ticks.is_empty()
+    }
+
     /// The tick of this route is due now, if it has any.
     pub(crate) fn hasten_tick(&mut self, number: u8, now: Millis) {
         if let Some((.., due)) = self.ticks.iter_mut().find(|(own, ..)| *own == number) {

@@ -491,17 +491,21 @@ impl<S: Transport> Connections<S> {
         }
     }
 
+    /// Whether connections to servers are to be begun, or relays have left something to be done.
+    #[inline]
+    #[must_use]
+    pub fn wants_connects(&self) -> bool {
+        self.cold.relays().has_work()
+    }
+
     /// A connection to a server that is to be begun for a client, if there is one: the answer is
     /// [`handle_connecting`](Self::handle_connecting) or
     /// [`handle_unconnected`](Self::handle_unconnected). Requests that no server can answer are refused
     /// meanwhile, and what relays leave to be done for one of their ends is done.
-    #[inline]
     pub fn poll_connect(&mut self) -> Option<ConnectOrder> {
-        if self.cold.relays().has_work() { self.next_connect() } else { None }
-    }
-
-    #[inline(never)]
-    fn next_connect(&mut self) -> Option<ConnectOrder> {
+        if !self.wants_connects() {
+            return None;
+        }
         self.end_parted();
         loop {
             let client = self.cold.relays_mut().next_wanted()?;
@@ -695,11 +699,17 @@ impl<S: Transport> Connections<S> {
     }
 
     /// Calls the services whose time has come.
+    #[inline]
     pub fn handle_ticks(&mut self) {
-        let now = self.turn.now;
-        if self.services.wants_tick() {
-            self.services.hasten_ticks(now);
+        // The services of most routes have none.
+        if self.services.has_ticks() {
+            self.call_ticks();
         }
+    }
+
+    fn call_ticks(&mut self) {
+        let now = self.turn.now;
+        self.services.hasten_ticks(now);
         while let Some(route) = self.services.router().take_tick(now) {
             self.services.call(route, |own, effects| own.service.on_tick(effects));
             self.settle_work();
@@ -850,7 +860,7 @@ impl<S: Transport> Connections<S> {
     #[must_use]
     #[inline]
     pub fn poll_tick(&self) -> Option<Millis> {
-        if self.services.wants_tick() { Some(self.turn.now) } else { self.services.next_tick() }
+        self.services.next_tick(self.turn.now)
     }
 
     /// Says whether messages for other loops pile up. Connections that make more of them are not
