@@ -136,8 +136,8 @@ impl<'e> Effects<'e> {
         self.pending.work += units;
     }
 
-    /// Has [`Service::on_tick`](crate::services::Service::on_tick) called in the next turn, or still in this
-    /// one, for work that was put off: a turn has time for a part of it.
+    /// Has [`Service::on_tick`](crate::services::Service::on_tick) called in the next turn, for work that was
+    /// put off: a turn has time for a part of it.
     pub fn tick_again(&mut self) {
         if !self.pending.ticks.contains(&self.route) {
             self.pending.ticks.push(self.route);

@@ -196,6 +196,9 @@ impl<S: Transport> Connections<S> {
     /// A turn begins: nothing is charged to it yet.
     pub fn begin_turn(&mut self) {
         self.turn.work.begin_turn();
+        if self.services.has_ticks() {
+            self.services.hasten_ticks(self.turn.now);
+        }
     }
 
     /// Whether a phase of this turn is to begin nothing more.
@@ -709,7 +712,6 @@ impl<S: Transport> Connections<S> {
 
     fn call_ticks(&mut self) {
         let now = self.turn.now;
-        self.services.hasten_ticks(now);
         while let Some(route) = self.services.router().take_tick(now) {
             self.services.call(route, |own, effects| own.service.on_tick(effects));
             self.settle_work();

@@ -867,9 +867,9 @@ fn disconnect_inappropriate(peer: Peer, effects: &mut Effects<'_>) {
     effects.close(peer, why.close_code(), why.text());
 }
 
-/// What a byte of an answer takes of the share that long answers have of a turn, which is half a megabyte of
-/// them then: a connection that reads is not to be too slow for what it asked for.
-const BYTE_SHARE: u64 = 4;
+/// What a byte of an answer takes of the share that long answers have of a turn, which is a quarter of a
+/// megabyte of them then: a connection that reads is not to be too slow for what it asked for.
+const BYTE_SHARE: u64 = 8;
 /// A question for a long answer costs this much, whatever comes of it, and then each that it tells of.
 const LISTING_WORK: u64 = 5_000;
 const MEMBER_WORK: u64 = 600;
