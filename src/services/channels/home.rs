@@ -188,6 +188,7 @@ impl Home {
         effects.tick_again();
         let (peer, format) = (message.peer, message.format);
         if self.listings.push(peer, message).is_err() {
+            self.counts.refusals += 1;
             send(peer, self.encoder.error(format, id, ErrorCode::TooManyRequests), effects);
         }
     }
