@@ -117,7 +117,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         self.catch_up.observe(now);
         self.connections.set_now(now);
         if now >= self.date_due {
-            self.set_date(now);
+            self.set_date(began);
         }
         self.metrics.counters.turns.add(1);
         let had_events = !self.events.is_empty();
@@ -153,12 +153,14 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     }
 
     /// Formats the date of replies, which holds until the next second of the wall clock begins. If
-    /// that clock is set meanwhile, the date is wrong for at most a second.
+    /// that clock is set meanwhile, the date is wrong for at most a second. It is that of the moment when the
+    /// turn began, in microseconds: services compare it with dates of other machines.
     #[cold]
-    fn set_date(&mut self, now: Millis) {
-        let wall = self.clock.wall_now();
+    fn set_date(&mut self, began: u64) {
+        // Of the whole millisecond, as the time of the turn is.
+        let wall = self.clock.wall_at(began / 1000 * 1000);
         self.connections.set_date(wall);
-        self.date_due = now.plus(1000 - wall.0 % 1000);
+        self.date_due = Millis(began / 1000).plus(1000 - wall.0 % 1000);
     }
 
     /// The connections, for tests and gauges.

@@ -15,6 +15,8 @@ struct Times {
     monotonic_ms: Cell<u64>,
     /// How far the wall clock was set forwards, or backwards.
     wall_offset_ms: Cell<i64>,
+    /// How long it takes to read the wall clock, the next time.
+    stall_ms: Cell<u64>,
 }
 
 impl SimClock {
@@ -27,6 +29,11 @@ impl SimClock {
     pub fn set_wall(&self, ms: i64) {
         self.0.wall_offset_ms.set(self.0.wall_offset_ms.get() + ms);
     }
+
+    /// Has `ms` pass before the wall clock is read the next time, as for a thread that is not run meanwhile.
+    pub fn stall(&self, ms: u64) {
+        self.0.stall_ms.set(ms);
+    }
 }
 
 impl Clock for SimClock {
@@ -35,6 +42,7 @@ impl Clock for SimClock {
     }
 
     fn wall_now(&self) -> WallTime {
+        self.advance(self.0.stall_ms.take());
         let started = START_MS.saturating_add_signed(self.0.wall_offset_ms.get());
         WallTime(started.saturating_add(self.0.monotonic_ms.get()))
     }

@@ -19,6 +19,13 @@ pub trait Clock {
     fn micros(&self) -> u64 {
         self.now().0 * 1000
     }
+
+    /// The date that it was at a moment in the past, in microseconds as [`Clock::micros`] counts them. However
+    /// long ago that is: a thread that was not run between the two readings is not ahead of all others.
+    fn wall_at(&self, moment_us: u64) -> WallTime {
+        let wall = self.wall_now();
+        WallTime(wall.0.saturating_sub(self.micros().saturating_sub(moment_us) / 1000))
+    }
 }
 
 /// A date: milliseconds since 1 January 1970, 00:00 UTC.

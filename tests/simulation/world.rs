@@ -170,6 +170,11 @@ impl World {
         self.clock.set_wall(ms);
     }
 
+    /// Has `ms` pass before the wall clock is read the next time.
+    pub(crate) fn stall(&self, ms: u64) {
+        self.clock.stall(ms);
+    }
+
     /// The date in milliseconds of the Unix clock.
     pub(crate) fn wall_ms(&self) -> u64 {
         self.clock.wall_now().0

@@ -168,6 +168,18 @@ fn replies_bear_the_date_of_the_wall_clock() {
 }
 
 #[test]
+fn a_loop_that_is_not_run_while_it_reads_the_date_is_not_ahead_of_others() {
+    let mut world = World::calm();
+    let mut client = world.connect(0);
+    world.settle();
+    world.skip(2_900);
+    world.stall(800);
+    client.ask("/echo");
+    world.exchange(&mut client);
+    assert_eq!(client.received.header("Date"), Some("Thu, 01 Jan 2026 00:00:02 GMT"));
+}
+
+#[test]
 fn a_turn_that_comes_late_shows_in_the_lag_of_its_loop() {
     let mut world = World::calm();
     let mut client = world.open(0, "/echo");
