@@ -36,7 +36,6 @@ pub(crate) enum Effect {
     Count(ChannelCounts),
     Decide(Peer, Result<Accept, Rejection>),
     Discharge(usize),
-    Empty(u8, Arc<str>),
     Pause(Peer, bool),
     Publish(u8, Publication, Order),
     Refresh(Peer, WallTime),
@@ -264,10 +263,13 @@ impl<'e> Effects<'e> {
         self.pending.effects.push(Effect::Unsubscribe(peer, Arc::clone(topic)));
     }
 
-    /// Ends the membership of every member of a topic, on all loops. They get what was published before, and
-    /// nothing that is published later.
-    pub fn empty(&mut self, topic: &Arc<str>) {
-        self.pending.effects.push(Effect::Empty(self.route, Arc::clone(topic)));
+    /// Ends the membership of every member of a topic, on all loops, and has
+    /// [`Service::on_dismissed`](crate::services::Service::on_dismissed) called for each, with this reason. It
+    /// is a publication: they get what this loop has published before, and nothing that it publishes later.
+    pub fn dismiss(&mut self, topic: &Arc<str>, reason: u8) {
+        let dismissal = Publication::dismissal(topic, reason);
+        self.pending.work += prices::PUBLICATION;
+        self.pending.effects.push(Effect::Publish(self.route, dismissal, Order::Sender));
     }
 
     /// Sends a frame to every member of a topic, on all loops.
@@ -287,7 +289,7 @@ impl<'e> Effects<'e> {
     }
 
     fn request_publication(&mut self, publication: Publication, order: Order) {
-        self.charge_publication(&publication.frame);
+        self.charge_publication(&publication);
         let effects = &mut self.pending.effects;
         // Only the last effect may take another frame along: a subscription or a close in between
         // has to be applied between the two frames.
@@ -315,8 +317,8 @@ impl<'e> Effects<'e> {
     ) {
         let topics = parts.each_ref().map(|(topic, _)| *topic);
         'parts: for (topic, frame) in parts {
-            self.charge_publication(&frame);
             let mut publication = Publication::new(topic, frame, except);
+            self.charge_publication(&publication);
             // Past those to the other topics, or a flood would travel one message at a time.
             for effect in self.pending.effects.iter_mut().rev().take(LOOKED_BACK_MAX) {
                 let Effect::Publish(route, own, own_order) = effect else { break };
@@ -336,8 +338,9 @@ impl<'e> Effects<'e> {
         }
     }
 
-    fn charge_publication(&mut self, frame: &EncodedFrame) {
-        self.pending.work += prices::PUBLICATION + prices::bytes(frame.as_bytes().len());
+    fn charge_publication(&mut self, publication: &Publication) {
+        let bytes = publication.frames().map(|frame| frame.as_bytes().len()).sum();
+        self.pending.work += prices::PUBLICATION + prices::bytes(bytes);
     }
 
     /// Answers this service's instance on a loop, which has told this one something. Answers, and

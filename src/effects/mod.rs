@@ -42,7 +42,7 @@ pub use message::Message;
 pub use message_limits::{CONTROL_FRAMES, MessageLimits, RatePolicy};
 pub use peer::{InvalidPeer, LoopSite, Peer};
 pub use publication::Order;
-pub(crate) use publication::Publication;
+pub(crate) use publication::{Content, Publication};
 pub use rights::{InvalidGrant, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, Rights, RoomGrants};
 pub use route_observer::{ObservedClient, RouteObserver, SharedRouteObserver};
 pub use route_options::{Behind, HttpOptions, RouteOptions, SlowPolicy};

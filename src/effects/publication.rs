@@ -7,21 +7,32 @@ use serde::{Deserialize, Serialize};
 use super::Peer;
 use crate::ws::EncodedFrame;
 
-/// A frame for the members of a topic, and the frames that were published to them right behind it.
+/// What comes to the members of a topic, behind all that was published before.
 #[derive(Clone, Debug)]
 pub(crate) struct Publication {
     pub(crate) topic: Arc<str>,
-    pub(crate) frame: EncodedFrame,
-    /// Published right behind `frame`, in one publication, so that the fan-out looks up each member
-    /// once for all of them.
-    pub(crate) more: Vec<EncodedFrame>,
-    /// The member that gets none of them.
+    pub(crate) content: Content,
+    /// The member that it does not come to.
     pub(crate) except: Option<Peer>,
+}
+
+/// What a publication is.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    /// A frame, and the frames that were published right behind it, in one publication, so that the fan-out
+    /// looks up each member once for all of them.
+    Frames(EncodedFrame, Vec<EncodedFrame>),
+    /// The end of their membership, and what their service calls the reason.
+    Dismissal(u8),
 }
 
 impl Publication {
     pub(super) fn new(topic: &Arc<str>, frame: EncodedFrame, except: Option<Peer>) -> Self {
-        Self { topic: Arc::clone(topic), frame, more: Vec::new(), except }
+        Self { topic: Arc::clone(topic), content: Content::Frames(frame, Vec::new()), except }
+    }
+
+    pub(super) fn dismissal(topic: &Arc<str>, reason: u8) -> Self {
+        Self { topic: Arc::clone(topic), content: Content::Dismissal(reason), except: None }
     }
 
     /// Bytes that are held while it waits, whatever else holds its frames.
@@ -32,23 +43,40 @@ impl Publication {
 
     /// All frames, in their order.
     pub(crate) fn frames(&self) -> impl Iterator<Item = &EncodedFrame> + Clone {
-        std::iter::once(&self.frame).chain(&self.more)
+        let (first, more) = match &self.content {
+            Content::Frames(first, more) => (Some(first), &more[..]),
+            Content::Dismissal(_) => (None, &[][..]),
+        };
+        first.into_iter().chain(more)
     }
 
-    /// Whether another publication is for the same members, and both are short enough to travel as
+    /// How many frames there are.
+    pub(crate) fn frame_count(&self) -> usize {
+        match &self.content {
+            Content::Frames(_, more) => 1 + more.len(),
+            Content::Dismissal(_) => 0,
+        }
+    }
+
+    /// Whether another publication is for the same members, and the frames of both are short enough to travel as
     /// one.
     pub(super) fn may_absorb(&self, next: &Self) -> bool {
+        let (Content::Frames(first, more), Content::Frames(next_first, next_more)) =
+            (&self.content, &next.content)
+        else {
+            return false;
+        };
         // A batch is one segment of whole frames, so the backlog could not join the texts in it into
         // one message: a joinable frame stays alone. So does one that a later one may make superfluous.
         // Of several frames each is short.
-        let is_short = |own: &Self| {
-            own.frame.as_bytes().len() <= TOGETHER_FRAME_BYTES_MAX
-                && !own.frame.is_joinable()
-                && own.frame.conflation_key() == 0
+        let is_short = |frame: &EncodedFrame| {
+            frame.as_bytes().len() <= TOGETHER_FRAME_BYTES_MAX
+                && !frame.is_joinable()
+                && frame.conflation_key() == 0
         };
-        self.more.len() + next.more.len() < TOGETHER_FRAMES_MAX - 1
-            && is_short(self)
-            && is_short(next)
+        more.len() + next_more.len() < TOGETHER_FRAMES_MAX - 1
+            && is_short(first)
+            && is_short(next_first)
             && self.except == next.except
             && (Arc::ptr_eq(&self.topic, &next.topic) || self.topic == next.topic)
     }
@@ -61,9 +89,15 @@ impl Publication {
         if !self.may_absorb(&next) {
             return Err(next);
         }
-        self.more.push(next.frame);
-        self.more.extend(next.more);
-        Ok(())
+        let Self { topic, content, except } = next;
+        match (&mut self.content, content) {
+            (Content::Frames(_, more), Content::Frames(next_first, next_more)) => {
+                more.push(next_first);
+                more.extend(next_more);
+                Ok(())
+            }
+            (_, content) => Err(Self { topic, content, except }),
+        }
     }
 }
 

@@ -37,6 +37,8 @@ pub enum ChannelQuestion {
     },
     /// To forget what was published. For any loop.
     Forget(Arc<str>),
+    /// To take all members out of a channel. For any loop.
+    Close(Arc<str>),
     /// To pass a call on to the backend that answers those of clients. For any loop.
     Rpc {
         /// Which call.
@@ -148,7 +150,8 @@ impl ChannelQuestion {
             | Self::Presence(channel)
             | Self::PresenceStats(channel)
             | Self::History { channel, .. }
-            | Self::Forget(channel) => Some(channel),
+            | Self::Forget(channel)
+            | Self::Close(channel) => Some(channel),
             Self::List(_)
             | Self::Count
             | Self::Rpc { .. }
@@ -171,7 +174,8 @@ impl ChannelQuestion {
             Self::Presence(channel)
             | Self::PresenceStats(channel)
             | Self::History { channel, .. }
-            | Self::Forget(channel) => channel.len(),
+            | Self::Forget(channel)
+            | Self::Close(channel) => channel.len(),
             Self::List(_)
             | Self::Count
             | Self::Freeze

@@ -27,8 +27,6 @@ pub(crate) enum LoopMessageKind {
     Decide(ConnKey, Result<Accept, Rejection>),
     /// Give it to the members here.
     Deliver(u8, Publication),
-    /// Its members here are members no longer.
-    Empty(u8, Arc<str>),
     /// What the credential of a connection that waits has proven.
     Identify(ConnKey, IdentityOutcome),
     /// The pool is short, and the loop that is asked has the largest holder of it.
@@ -67,7 +65,6 @@ impl MailItem for LoopMessage {
             | LoopMessageKind::Close(..)
             | LoopMessageKind::Decide(..)
             | LoopMessageKind::Deliver(..)
-            | LoopMessageKind::Empty(..)
             | LoopMessageKind::Identify(..)
             | LoopMessageKind::MakeRoom
             | LoopMessageKind::Refresh(..)
@@ -91,9 +88,9 @@ impl MailItem for LoopMessage {
                 LoopMessageKind::Deliver(_, publication)
                 | LoopMessageKind::Publish(_, publication) => publication.held_bytes(),
                 LoopMessageKind::Send(_, frame) => frame.held_bytes(),
-                LoopMessageKind::Empty(_, topic)
-                | LoopMessageKind::Subscribe(_, topic)
-                | LoopMessageKind::Unsubscribe(_, topic) => topic.len(),
+                LoopMessageKind::Subscribe(_, topic) | LoopMessageKind::Unsubscribe(_, topic) => {
+                    topic.len()
+                }
             };
         size_of::<Self>() + held
     }

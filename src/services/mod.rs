@@ -233,6 +233,11 @@ pub trait Service: Any {
         Behind::Close
     }
 
+    /// A peer was a member of a topic until now, and was taken out of it by [`Effects::dismiss`] for this reason.
+    fn on_dismissed(&mut self, peer: Peer, topic: &str, reason: u8, effects: &mut Effects<'_>) {
+        let _ = (peer, topic, reason, effects);
+    }
+
     /// The instance on loop `from` sent a message with [`Effects::tell`]. `from` is this loop for a
     /// message from this instance, or from its [`ServiceSender`].
     fn on_service_message(

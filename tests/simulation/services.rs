@@ -138,6 +138,10 @@ impl<S: Service> Service for Watched<S> {
         self.service.on_behind(peer, conflation_key, effects)
     }
 
+    fn on_dismissed(&mut self, peer: Peer, topic: &str, reason: u8, effects: &mut Effects<'_>) {
+        self.service.on_dismissed(peer, topic, reason, effects);
+    }
+
     fn on_start(&mut self, service_sender: ServiceSender) {
         self.service.on_start(service_sender);
     }

@@ -78,7 +78,6 @@ impl<S: Transport> Connections<S> {
             Effect::Decide(peer, decision) => {
                 (peer.loop_index, LoopMessageKind::Decide(peer.key, decision))
             }
-            Effect::Empty(route, topic) => return self.empty_everywhere(route, &topic),
             Effect::Publish(route, publication, Order::Sender) => {
                 return self.publish(route, publication);
             }
@@ -132,7 +131,6 @@ impl<S: Transport> Connections<S> {
             LoopMessageKind::Close(key, request) => self.close_for_service(key, &request),
             LoopMessageKind::Decide(key, decision) => self.decide(key, decision),
             LoopMessageKind::Deliver(route, publication) => self.deliver(route, publication),
-            LoopMessageKind::Empty(route, topic) => self.empty(route, &topic),
             LoopMessageKind::Identify(key, outcome) => self.identified(key, outcome),
             // A large holder goes at the end of the turn.
             LoopMessageKind::MakeRoom => self.turn.memory.want(),
@@ -193,31 +191,9 @@ impl<S: Transport> Connections<S> {
         }
     }
 
-    /// Ends all memberships of a topic on all loops: one message per loop, as with publications.
-    fn empty_everywhere(&mut self, route: u8, topic: &Arc<str>) {
-        let own = self.services.loop_index();
-        for other in (0..self.services.loop_count()).filter(|other| *other != own) {
-            self.mail.send(other, LoopMessage(LoopMessageKind::Empty(route, Arc::clone(topic))));
-        }
-        self.empty(route, topic);
-    }
-
-    /// Ends all memberships of a topic on this loop.
-    fn empty(&mut self, route: u8, topic: &Arc<str>) {
-        // What is on its way to them was published before.
-        self.turn.work.begin_share_without_end();
-        self.resume_walk(route, topic);
-        self.turn.work.end_share();
-        let members = self.membership.remaining(route, topic).iter().map(|own| own.key);
-        for key in members.collect::<Vec<_>>() {
-            self.turn.work.charge(prices::EFFECT);
-            self.subscribe(key, topic, false);
-        }
-    }
-
     /// Gives a publication to the members of its topic on all loops: one message per loop.
     fn publish(&mut self, route: u8, publication: Publication) {
-        self.turn.counters.publications.add(1 + publication.more.len() as u64);
+        self.turn.counters.publications.add(publication.frame_count() as u64);
         let own = self.services.loop_index();
         for other in (0..self.services.loop_count()).filter(|other| *other != own) {
             let message = LoopMessageKind::Deliver(route, publication.clone());
@@ -318,10 +294,52 @@ impl<S: Transport> Connections<S> {
         encoded: &mut Encoded,
         ahead: Option<(&Ahead, u64)>,
     ) -> bool {
+        if let Encoded::Dismissal(reason) = encoded {
+            return self.dismiss_members(route, &publication.topic, *reason, ahead);
+        }
         match self.turn.traces.is_on() {
             true => self.walk_members::<true>(route, publication, encoded, ahead),
             false => self.walk_members::<false>(route, publication, encoded, ahead),
         }
+    }
+
+    /// Takes the members out of a topic that have not passed their dismissal, as far as the share lasts. Whether
+    /// all are out.
+    #[cold]
+    fn dismiss_members(
+        &mut self,
+        route: u8,
+        topic: &str,
+        reason: u8,
+        ahead: Option<(&Ahead, u64)>,
+    ) -> bool {
+        let is_ahead = |key: &ConnKey| {
+            ahead.is_some_and(|(ahead, serial)| ahead.get(key).is_some_and(|has| *has >= serial))
+        };
+        while let Some(member) = self.membership.remaining(route, topic).first().copied() {
+            // Behind the cursor before anything else: it may stay there, as one that has come later.
+            self.membership.advance(route, topic, 1, false);
+            if !is_ahead(&member.key) {
+                self.dismiss(member.key, topic, reason);
+            }
+            if self.turn.work.is_share_used() {
+                return false;
+            }
+        }
+        self.membership.advance(route, topic, 0, true);
+        true
+    }
+
+    /// Takes a member out of a topic, and has its service told.
+    fn dismiss(&mut self, key: ConnKey, topic: &str, reason: u8) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        self.membership.unsubscribe(conn, topic);
+        let (route, peer) = (conn.route, Peer { loop_index: self.services.loop_index(), key });
+        // What its service asks for is done later: the most that may be is charged here.
+        self.turn.work.charge(prices::EFFECT + prices::WRITE + prices::CLOSE);
+        self.services.call(route, |own, effects| {
+            own.service.on_dismissed(peer, topic, reason, effects);
+        });
     }
 
     /// `IS_TRACED` has those told who follow members.
@@ -392,6 +410,8 @@ impl<S: Transport> Connections<S> {
                         }
                     }
                 }
+                // Another way.
+                Encoded::Dismissal(_) => {}
             }
             walked += part.len();
             pusher.count(part.len(), volume);
@@ -451,6 +471,10 @@ impl<S: Transport> Connections<S> {
             if publication.except == peer {
                 continue;
             }
+            if let Encoded::Dismissal(reason) = *encoded {
+                self.dismiss(key, topic, reason);
+                break;
+            }
             let pushed = self.push_encoded(key, encoded);
             let pushed = self.make_room_for(key, pushed, encoded);
             if pushed != PushResult::Done {
@@ -469,6 +493,7 @@ impl<S: Transport> Connections<S> {
         let batch = match encoded {
             Encoded::Frame(frame) => return self.push_frame(key, frame),
             Encoded::Batch(batch) => batch,
+            Encoded::Dismissal(_) => return PushResult::Done,
         };
         let loop_index = self.services.loop_index();
         let Some(conn) = self.table.get_mut(key) else { return PushResult::Done };

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::frame_batch::FrameBatch;
 use super::shared_frame::SharedFrame;
 use super::volume::Volume;
-use crate::effects::{Publication, RouteOptions};
+use crate::effects::{Content, Publication, RouteOptions};
 use crate::key::ConnKey;
 use crate::metrics::Counters;
 use crate::pool::Backlog;
@@ -68,15 +68,19 @@ pub(crate) enum Encoded {
     Frame(SharedFrame),
     /// Several that travel together.
     Batch(FrameBatch),
+    /// None: the members are to go, for this reason.
+    Dismissal(u8),
 }
 
 impl Encoded {
     /// For connections of a route with these options.
     pub(crate) fn new(publication: &Publication, options: &RouteOptions) -> Self {
-        if publication.more.is_empty() {
-            Self::Frame(SharedFrame::new(publication.frame.clone(), options))
-        } else {
-            Self::Batch(FrameBatch::new(publication.frames(), options))
+        match &publication.content {
+            Content::Frames(frame, more) if more.is_empty() => {
+                Self::Frame(SharedFrame::new(frame.clone(), options))
+            }
+            Content::Frames(..) => Self::Batch(FrameBatch::new(publication.frames(), options)),
+            Content::Dismissal(reason) => Self::Dismissal(*reason),
         }
     }
 
@@ -85,6 +89,7 @@ impl Encoded {
         match self {
             Self::Frame(frame) => std::slice::from_mut(frame),
             Self::Batch(batch) => &mut batch.alone,
+            Self::Dismissal(_) => &mut [],
         }
     }
 
@@ -93,6 +98,7 @@ impl Encoded {
         match self {
             Self::Frame(frame) => Volume::of(frame),
             Self::Batch(batch) => batch.volume(),
+            Self::Dismissal(_) => Volume::default(),
         }
     }
 
@@ -101,6 +107,7 @@ impl Encoded {
         match self {
             Self::Frame(frame) => frame.release(backlog, counters),
             Self::Batch(batch) => batch.release(backlog, counters),
+            Self::Dismissal(_) => {}
         }
     }
 }

@@ -119,7 +119,8 @@ impl Publisher {
     }
 }
 
-/// Gives an item to all loops, of which the first gives a message on to the others; each counts its own.
+/// Gives an item to all loops, of which one gives a message on to the others; each counts its own members. It is
+/// the last, as those whom an item ends are gone once it has been given on.
 fn give(
     gateway: &dyn Gateway,
     item: ChannelItem,
@@ -127,9 +128,10 @@ fn give(
     answers: &mut Answers,
 ) -> Result<(), NoReply> {
     let item = Arc::new(item);
-    for loop_index in 0..gateway.loop_count() {
-        let query =
-            |reply| Query::Channel { item: Arc::clone(&item), publishes: loop_index == 0, reply };
+    let loop_count = gateway.loop_count();
+    for loop_index in 0..loop_count {
+        let publishes = loop_index + 1 == loop_count;
+        let query = |reply| Query::Channel { item: Arc::clone(&item), publishes, reply };
         match begin(gateway, loop_index, query) {
             Ok(asked) => answers.push(asked),
             Err(error) => {

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use super::to_home::Dismissal;
 use crate::centrifugo::Format;
 use crate::channels::{ClientInfo, Presence};
 use crate::services::Peer;
@@ -21,9 +22,19 @@ pub(super) struct RareMembers {
     /// Members of whom others are told, and that are not listed.
     pub(super) unlisted: Presence<Peer>,
     awaiting: HashMap<Peer, Awaiting>,
-    /// Those about whom the engine is asked, and the numbers of their subscriptions. When the link to the engine
-    /// goes down, up to 65,536 are answered in one turn.
-    expected: HashMap<Peer, u16>,
+    /// Those about whom the engine is asked. When the link to the engine goes down, up to 65,536 are answered in
+    /// one turn.
+    expected: HashMap<Peer, Expected>,
+}
+
+/// One about whom the engine is asked.
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    /// The number of its subscription.
+    serial: u16,
+    format: Format,
+    /// Why it is none that can be let in.
+    dismissed: Option<Dismissal>,
 }
 
 /// A member whose reply is not out.
@@ -34,16 +45,15 @@ struct Awaiting {
     /// What it gets once it has confirmed.
     frames: Vec<EncodedFrame>,
     bytes: usize,
-    /// Whether there was more than is kept.
-    is_cut: bool,
+    /// Why it cannot be given all: there was more than is kept, for one.
+    dismissed: Option<Dismissal>,
 }
 
 /// What waited for a member.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Waited {
-    pub(super) frames: Vec<EncodedFrame>,
-    /// Whether there was more, which is lost.
-    pub(super) is_cut: bool,
+    /// What it gets, or why it has to go instead.
+    pub(super) frames: Result<Vec<EncodedFrame>, Dismissal>,
     pub(super) hears_joins: bool,
 }
 
@@ -54,25 +64,24 @@ impl RareMembers {
     }
 
     /// The engine is asked about one who becomes a member.
-    pub(super) fn expect(&mut self, peer: Peer, serial: u16) {
-        self.expected.insert(peer, serial);
+    pub(super) fn expect(&mut self, peer: Peer, format: Format, serial: u16) {
+        self.expected.insert(peer, Expected { serial, format, dismissed: None });
     }
 
-    /// The engine has answered. Whether it was asked about one who has not left meanwhile.
-    pub(super) fn take_expected(&mut self, peer: Peer, serial: u16) -> bool {
+    /// The engine has answered. Whether it was asked about one who has not left meanwhile, and if so, why that one
+    /// cannot be let in.
+    pub(super) fn take_expected(&mut self, peer: Peer, serial: u16) -> Option<Option<Dismissal>> {
         // It may have left and come again, so that an earlier question about it is answered now.
-        let is_expected = self.expected.get(&peer) == Some(&serial);
-        if is_expected {
-            self.expected.remove(&peer);
-            trim(&mut self.expected);
-        }
-        is_expected
+        let expected = self.expected.get(&peer).filter(|own| own.serial == serial)?.dismissed;
+        self.expected.remove(&peer);
+        trim(&mut self.expected);
+        Some(expected)
     }
 
     /// A member gets what comes once it has confirmed.
     pub(super) fn await_confirmation(&mut self, peer: Peer, format: Format, hears_joins: bool) {
-        let (frames, bytes, is_cut) = (Vec::new(), 0, false);
-        let awaiting = Awaiting { format, hears_joins, frames, bytes, is_cut };
+        let (frames, bytes, dismissed) = (Vec::new(), 0, None);
+        let awaiting = Awaiting { format, hears_joins, frames, bytes, dismissed };
         self.awaiting.insert(peer, awaiting);
     }
 
@@ -85,9 +94,9 @@ impl RareMembers {
             }
             let bytes = own.bytes + frame.as_bytes().len();
             if own.frames.len() >= FRAMES_MAX || bytes > BYTES_MAX {
-                (own.frames, own.is_cut) = (Vec::new(), true);
+                own.dismiss(Dismissal::PositionLost);
             }
-            if !own.is_cut {
+            if own.dismissed.is_none() {
                 // It goes out alone, whatever becomes of those behind it.
                 own.frames.push(frame.clone().conflated_by(0));
                 own.bytes = bytes;
@@ -95,18 +104,21 @@ impl RareMembers {
         }
     }
 
-    /// What comes for the members that have not confirmed is not kept for them.
-    pub(super) fn cut(&mut self) {
-        for own in self.awaiting.values_mut() {
-            (own.frames, own.bytes, own.is_cut) = (Vec::new(), 0, true);
+    /// Those who speak this have to go.
+    pub(super) fn dismiss(&mut self, format: Format, why: Dismissal) {
+        for own in self.awaiting.values_mut().filter(|own| own.format == format) {
+            own.dismiss(why);
+        }
+        for own in self.expected.values_mut().filter(|own| own.format == format) {
+            own.dismissed.get_or_insert(why);
         }
     }
 
     /// What a member gets that has confirmed; `None` if it is not awaited.
     pub(super) fn confirm(&mut self, peer: Peer) -> Option<Waited> {
-        let Awaiting { hears_joins, frames, is_cut, .. } = self.awaiting.remove(&peer)?;
+        let Awaiting { hears_joins, frames, dismissed, .. } = self.awaiting.remove(&peer)?;
         trim(&mut self.awaiting);
-        Some(Waited { frames, is_cut, hears_joins })
+        Some(Waited { frames: dismissed.map_or(Ok(frames), Err), hears_joins })
     }
 
     /// A member is none any more; what it was known as.
@@ -118,6 +130,14 @@ impl RareMembers {
             trim(&mut self.expected);
         }
         self.unlisted.remove(peer)
+    }
+}
+
+impl Awaiting {
+    /// Nothing more is kept for it.
+    fn dismiss(&mut self, why: Dismissal) {
+        self.dismissed.get_or_insert(why);
+        (self.frames, self.bytes) = (Vec::new(), 0);
     }
 }
 
@@ -156,7 +176,7 @@ mod tests {
         members.keep(&frame("b"), Format::Json, true);
         members.keep(&frame("c"), Format::Json, false);
         assert_eq!(members.confirm(peer(3)), None);
-        let waited = |frames, hears_joins| Some(Waited { frames, is_cut: false, hears_joins });
+        let waited = |frames, hears_joins| Some(Waited { frames: Ok(frames), hears_joins });
         assert_eq!(members.confirm(peer(1)), waited(vec![frame("a"), frame("c")], false));
         assert_eq!(members.confirm(peer(2)), waited(vec![frame("b"), frame("c")], true));
         assert_eq!(members.confirm(peer(1)), None);
@@ -166,15 +186,35 @@ mod tests {
     #[test]
     fn an_answer_about_an_earlier_subscription_is_not_expected() {
         let mut members = RareMembers::default();
-        members.expect(peer(1), 7);
-        members.expect(peer(2), 7);
+        members.expect(peer(1), Format::Json, 7);
+        members.expect(peer(2), Format::Json, 7);
         members.remove(peer(1));
-        assert!(!members.take_expected(peer(1), 7));
-        members.expect(peer(1), 8);
-        assert!(!members.take_expected(peer(1), 7));
-        assert!(members.take_expected(peer(1), 8));
-        assert!(!members.take_expected(peer(1), 8));
-        assert!(members.take_expected(peer(2), 7));
+        assert_eq!(members.take_expected(peer(1), 7), None);
+        members.expect(peer(1), Format::Json, 8);
+        assert_eq!(members.take_expected(peer(1), 7), None);
+        assert_eq!(members.take_expected(peer(1), 8), Some(None));
+        assert_eq!(members.take_expected(peer(1), 8), None);
+        assert_eq!(members.take_expected(peer(2), 7), Some(None));
+        assert!(members.is_empty());
+    }
+
+    #[test]
+    fn those_who_speak_a_format_are_dismissed() {
+        let mut members = RareMembers::default();
+        for (number, format) in [(1, Format::Json), (2, Format::Protobuf)] {
+            members.await_confirmation(peer(number), format, false);
+            members.expect(peer(10 + number), format, 7);
+        }
+        members.keep(&EncodedFrame::text("a"), Format::Json, false);
+        members.dismiss(Format::Json, Dismissal::Inappropriate);
+        members.dismiss(Format::Json, Dismissal::PositionLost);
+        members.keep(&EncodedFrame::text("b"), Format::Json, false);
+        members.keep(&EncodedFrame::text("b"), Format::Protobuf, false);
+        let frames = |own: Option<Waited>| own.unwrap().frames;
+        assert_eq!(frames(members.confirm(peer(1))), Err(Dismissal::Inappropriate));
+        assert_eq!(frames(members.confirm(peer(2))), Ok(vec![EncodedFrame::text("b")]));
+        assert_eq!(members.take_expected(peer(11), 7), Some(Some(Dismissal::Inappropriate)));
+        assert_eq!(members.take_expected(peer(12), 7), Some(None));
         assert!(members.is_empty());
     }
 
@@ -182,19 +222,19 @@ mod tests {
     fn tables_of_members_that_are_gone_hold_no_memory() {
         let mut members = RareMembers::default();
         let capacities = |own: &RareMembers| (own.awaiting.capacity(), own.expected.capacity());
-        members.expect(peer(1), 1);
+        members.expect(peer(1), Format::Json, 1);
         members.await_confirmation(peer(1), Format::Json, false);
         members.remove(peer(1));
         assert_eq!(capacities(&members), (0, 0));
         for index in 0..1000 {
-            members.expect(peer(index), 1);
+            members.expect(peer(index), Format::Json, 1);
             members.await_confirmation(peer(index), Format::Json, false);
         }
         for index in 0..500 {
             members.remove(peer(index));
         }
         for index in 500..1000 {
-            assert!(members.take_expected(peer(index), 1));
+            assert!(members.take_expected(peer(index), 1).is_some());
             assert!(members.confirm(peer(index)).is_some());
         }
         assert!(members.is_empty());
@@ -208,10 +248,10 @@ mod tests {
         for _ in 0..=FRAMES_MAX {
             members.keep(&EncodedFrame::text("x"), Format::Json, false);
         }
-        let wanted = Waited { frames: Vec::new(), is_cut: true, hears_joins: false };
+        let wanted = Waited { frames: Err(Dismissal::PositionLost), hears_joins: false };
         assert_eq!(members.confirm(peer(1)), Some(wanted));
         members.await_confirmation(peer(2), Format::Json, false);
         members.keep(&EncodedFrame::text(&"x".repeat(BYTES_MAX + 1)), Format::Json, false);
-        assert!(members.confirm(peer(2)).is_some_and(|own| own.is_cut));
+        assert!(members.confirm(peer(2)).is_some_and(|own| own.frames.is_err()));
     }
 }

@@ -69,7 +69,8 @@ impl Channels {
             | ChannelQuestion::Presence(_)
             | ChannelQuestion::PresenceStats(_)
             | ChannelQuestion::History { .. }
-            | ChannelQuestion::Forget(_) => {
+            | ChannelQuestion::Forget(_)
+            | ChannelQuestion::Close(_) => {
                 let home = question.channel().map(|name| home_loop(name, self.site.count));
                 match home {
                     Some(home) if home != self.site.index => {
@@ -108,6 +109,9 @@ impl Channels {
             }
             ChannelQuestion::Forget(channel) => {
                 (channel, Requirement::History, HomeQuestion::Forget(channel))
+            }
+            ChannelQuestion::Close(channel) => {
+                (channel, Requirement::Nothing, HomeQuestion::Close(channel))
             }
             ChannelQuestion::List(_)
             | ChannelQuestion::Count

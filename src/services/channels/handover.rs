@@ -45,6 +45,7 @@ impl Channels {
             | ChannelQuestion::PresenceStats(_)
             | ChannelQuestion::History { .. }
             | ChannelQuestion::Forget(_)
+            | ChannelQuestion::Close(_)
             | ChannelQuestion::List(_)
             | ChannelQuestion::Count
             | ChannelQuestion::Rpc { .. }

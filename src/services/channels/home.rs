@@ -15,8 +15,8 @@ use super::listings::Listings;
 use super::occupancy::Occupancy;
 use super::settings::{ChannelsLimits, ChannelsSettings};
 use super::to_home::{
-    ChannelAction, Gathered, HistoryQuestion, Inappropriate, LeaveReply, PositionLost,
-    ProxiedPublication, Refused, Subscribe, ToHome, Told,
+    ChannelAction, Dismissal, Gathered, HistoryQuestion, LeaveReply, ProxiedPublication, Refused,
+    Subscribe, ToHome, Told,
 };
 use crate::centrifugo::{
     Disconnect, Encoded, Encoder, ErrorCode, Format, HistoryPage, Reply, Subscribed,
@@ -38,7 +38,6 @@ use crate::timer::Millis;
 #[derive(Debug)]
 pub(super) struct Home {
     limits: ChannelsLimits,
-    site: LoopSite,
     channels: HashMap<Arc<str>, HomeChannel>,
     engine: HomeEngine<Context>,
     /// Publications that are held back for channels with an interval.
@@ -65,6 +64,8 @@ pub(super) enum HomeQuestion<'q> {
     /// From where on, of which epoch, and how many at most.
     History(&'q Arc<str>, Since, Option<&'q str>, usize),
     Forget(&'q Arc<str>),
+    /// To take all members out.
+    Close(&'q str),
 }
 
 /// Why the engine was asked.
@@ -95,7 +96,6 @@ impl Home {
         occupancy.set(settings.occupancy.clone());
         Self {
             limits,
-            site,
             channels: HashMap::new(),
             engine: HomeEngine::new(settings.engine.as_ref(), limits.history, first_epoch),
             conflation: Conflation::default(),
@@ -278,6 +278,14 @@ impl Home {
                     self.engine.remove(channel, context, &mut self.events);
                 }
             }
+            HomeQuestion::Close(channel) => {
+                if let Some(at_home) = self.channels.get_mut(channel) {
+                    at_home.dismiss_all(Dismissal::Closed, effects);
+                }
+                if let Asker::Backend(reply) = asker {
+                    reply.send(ChannelAnswer::Done);
+                }
+            }
         }
         self.finish(effects);
     }
@@ -333,7 +341,7 @@ impl Home {
             return self.admit(channel, (peer, format), *own, None, effects);
         }
         if self.engine.answers_later() {
-            at_home.rare.get_or_insert_default().expect(peer, own.serial);
+            at_home.rare.get_or_insert_default().expect(peer, format, own.serial);
         }
         let recover = own.recover.clone();
         let request = JoinRequest {
@@ -399,17 +407,40 @@ impl Home {
         if self.engine.answers_later() {
             let at_home = self.channels.get_mut(&channel.name);
             let rare = at_home.and_then(|own| own.rare.as_mut());
-            if !rare.is_some_and(|rare| rare.take_expected(peer, own.serial)) {
+            let Some(dismissed) = rare.and_then(|rare| rare.take_expected(peer, own.serial)) else {
                 return self.answer_late((peer, format), &own, effects);
-            }
+            };
             if let Some(at_home) = self.channels.get_mut(&channel.name) {
                 at_home.is_heard |= result.is_ok();
                 at_home.forget_rare();
+            }
+            if let Some(why) = dismissed {
+                return self.refuse_dismissed((peer, format), &own, why, effects);
             }
         }
         match result {
             Ok(read) => self.admit(channel, (peer, format), own, read, effects),
             Err(error) => self.refuse((peer, format), &own, code(error), effects),
+        }
+    }
+
+    /// All members were taken out of the channel while the engine was asked about this one.
+    fn refuse_dismissed(
+        &mut self,
+        (peer, format): (Peer, Format),
+        own: &Subscribe,
+        why: Dismissal,
+        effects: &mut Effects<'_>,
+    ) {
+        match (why, own.told) {
+            // The client tries again by itself.
+            (Dismissal::PositionLost | Dismissal::Closed, Told::Reply(_) | Told::Connect) => {
+                self.refuse((peer, format), own, ErrorCode::Internal, effects);
+            }
+            (Dismissal::PositionLost | Dismissal::Closed, Told::Push)
+            | (Dismissal::Inappropriate, _) => {
+                disconnect(peer, why.disconnect(), effects);
+            }
         }
     }
 
@@ -439,13 +470,9 @@ impl Home {
         }
         self.counts.positions_lost += at_home.members();
         // With what is published next they would take themselves for whole up to there.
-        at_home.cut(effects);
+        at_home.dismiss_all(Dismissal::PositionLost, effects);
         // They recover it when they come again.
         drop(self.conflation.flush(channel, effects.now()));
-        for loop_index in 0..self.site.count {
-            // Not by `tell`, which other frames to them could pass.
-            effects.answer(loop_index, Box::new(PositionLost { channel: Arc::clone(channel) }));
-        }
     }
 
     /// Gives a publication to the members, or holds it back until its time comes.
@@ -478,11 +505,7 @@ impl Home {
         // All may have left while it was held back.
         let Some(at_home) = self.channels.get_mut(channel) else { return };
         if publication.is_binary() && at_home.close_to_json() {
-            for loop_index in 0..self.site.count {
-                let message = Inappropriate { channel: Arc::clone(channel) };
-                // Not by `tell`, which other frames to them could pass.
-                effects.answer(loop_index, Box::new(message));
-            }
+            at_home.dismiss(Format::Json, Dismissal::Inappropriate, effects);
         }
         let offset = position.map(|own| own.offset);
         let encoder = &mut self.encoder;
@@ -509,7 +532,7 @@ impl Home {
         if let (Asker::Client(peer, _, format), Ok(page)) = (&asker, &page)
             && is_unspeakable(*format, &page.publications)
         {
-            return disconnect_inappropriate(*peer, effects);
+            return disconnect(*peer, Disconnect::InappropriateProtocol, effects);
         }
         let reply = page.as_ref().map(|page| (Reply::History(page), None));
         self.answer(asker, reply.map_err(|error| code(*error)), effects);
@@ -554,7 +577,7 @@ impl Home {
         let top = read.as_ref().map(|read| read.position);
         let subscribed = subscribed(&own, read);
         if is_unspeakable(format, &subscribed.publications) {
-            return disconnect_inappropriate(peer, effects);
+            return disconnect(peer, Disconnect::InappropriateProtocol, effects);
         }
         if subscribed.was_recovering {
             match subscribed.is_recovered {
@@ -660,11 +683,11 @@ impl Home {
         let Some(at_home) = self.channels.get_mut(&channel.name) else { return };
         let waited = at_home.rare.as_mut().and_then(|rare| rare.confirm(peer));
         at_home.forget_rare();
-        let Some(Waited { frames, is_cut, hears_joins }) = waited else { return };
-        if is_cut {
-            let why = Disconnect::InsufficientState;
-            return effects.close(peer, why.close_code(), why.text());
-        }
+        let Some(Waited { frames, hears_joins }) = waited else { return };
+        let frames = match frames {
+            Ok(frames) => frames,
+            Err(why) => return disconnect(peer, why.disconnect(), effects),
+        };
         for frame in frames {
             effects.send(peer, frame);
         }
@@ -863,8 +886,7 @@ fn is_unspeakable(format: Format, page: &Page) -> bool {
     format == Format::Json && page.iter().any(|(_, own)| own.is_binary())
 }
 
-fn disconnect_inappropriate(peer: Peer, effects: &mut Effects<'_>) {
-    let why = Disconnect::InappropriateProtocol;
+fn disconnect(peer: Peer, why: Disconnect, effects: &mut Effects<'_>) {
     effects.close(peer, why.close_code(), why.text());
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::awaiting::RareMembers;
 use super::channel_ref::ChannelRef;
+use super::to_home::Dismissal;
 use crate::centrifugo::Format;
 use crate::channels::Presence;
 use crate::services::{Effects, Order, Peer};
@@ -129,15 +130,20 @@ impl HomeChannel {
         }
     }
 
-    /// Those who are members now are given no publication any more. They have yet to leave.
-    pub(super) fn cut(&mut self, effects: &mut Effects<'_>) {
-        for format in [Format::Json, Format::Protobuf] {
-            if let Some((topic, _)) = self.topics(&self.channel, format) {
-                effects.empty(topic);
-            }
+    /// Those who are members now, and speak this, are given no publication any more. They have yet to leave.
+    pub(super) fn dismiss(&mut self, format: Format, why: Dismissal, effects: &mut Effects<'_>) {
+        if let Some((topic, _)) = self.topics(&self.channel, format) {
+            effects.dismiss(topic, why.number());
         }
         if let Some(rare) = &mut self.rare {
-            rare.cut();
+            rare.dismiss(format, why);
+        }
+    }
+
+    /// As above, whatever they speak.
+    pub(super) fn dismiss_all(&mut self, why: Dismissal, effects: &mut Effects<'_>) {
+        for format in [Format::Json, Format::Protobuf] {
+            self.dismiss(format, why, effects);
         }
     }
 
@@ -227,6 +233,11 @@ pub(super) fn topic_in(format: Format, name: &Arc<str>) -> Arc<str> {
         Format::Json => Arc::clone(name),
         Format::Protobuf => format!("{PROTOBUF}{name}").into(),
     }
+}
+
+/// The channel of such a topic.
+pub(super) fn channel_of(topic: &str) -> &str {
+    topic.strip_prefix(PROTOBUF).unwrap_or(topic)
 }
 
 /// What topics begin with that those hear who speak Protobuf. No channel has a control character in its name.

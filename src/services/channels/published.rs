@@ -5,15 +5,14 @@
 
 use std::sync::Arc;
 
-use super::service::{Channels, LOOK_WORK};
-use super::to_home::LeaveReply;
-use crate::centrifugo::{Unsubscribed, is_json, without_newlines};
+use super::service::Channels;
+use crate::centrifugo::{is_json, without_newlines};
 use crate::channels::{ChannelName, Publication, PublicationDetails};
 use crate::events::ClientEvent;
 use crate::events::publish::{ChannelAction, ChannelItem};
 use crate::inspect::ChannelQuestion;
 use crate::mail::Reply;
-use crate::services::{Effects, Peer};
+use crate::services::Effects;
 
 impl Channels {
     /// Does with the members of a channel what an item says; how many of them are on this loop. An item for a
@@ -46,22 +45,14 @@ impl Channels {
             }
             // Their connections serve other channels as well.
             ChannelAction::Close(..) => {
-                effects.charge_work(LOOK_WORK * self.clients.len() as u64);
-                let members = self.members_of(&item.channel);
-                for peer in &members {
-                    let reply = LeaveReply::Push(Unsubscribed::Server);
-                    self.leave(*peer, &item.channel, reply, effects);
+                if publishes {
+                    let question = ChannelQuestion::Close(Arc::clone(&item.channel));
+                    self.on_question(question, Reply::new(drop), effects);
                 }
-                members.len()
+                self.clients.channels.members(&item.channel)
             }
             ChannelAction::Refresh | ChannelAction::Hint => 0,
         }
-    }
-
-    fn members_of(&self, channel: &str) -> Vec<Peer> {
-        let loop_index = self.site.index;
-        let own = self.clients.iter().filter(|own| own.subscription(channel).is_some());
-        own.map(|own| Peer { loop_index, key: own.key }).collect()
     }
 }
 

@@ -6,13 +6,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::client_ids::ClientIds;
-use super::clients::{Client, Clients, Phase};
+use super::clients::{Clients, Phase};
 use super::dialogs::Dialogs;
 use super::home::Home;
+use super::home_channel::channel_of;
 use super::settings::ChannelsSettings;
-use super::to_home::{
-    ChannelAction, Forwarded, Gathered, Inappropriate, LeaveReply, PositionLost, Refused, ToHome,
-};
+use super::to_home::{ChannelAction, Dismissal, Forwarded, Gathered, LeaveReply, Refused, ToHome};
 use crate::centrifugo::{self, Disconnect, Encoded, Encoder, ErrorCode, Format, Unsubscribed};
 use crate::channels::ClientId;
 use crate::effects::INFO_BYTES_MAX;
@@ -148,36 +147,23 @@ impl Channels {
         true
     }
 
-    /// Members of a channel that speak JSON cannot be given what was published there.
-    fn on_inappropriate(&mut self, message: &Inappropriate, effects: &mut Effects<'_>) {
-        effects.charge_work(LOOK_WORK * self.clients.len() as u64);
-        let loop_index = self.site.index;
-        let is_meant = |own: &&Client| {
-            own.format == Format::Json && own.subscription(&message.channel).is_some()
-        };
-        let meant: Vec<Peer> = (self.clients.iter().filter(is_meant))
-            .map(|own| Peer { loop_index, key: own.key })
-            .collect();
-        for peer in meant {
-            self.disconnect(peer, Disconnect::InappropriateProtocol, effects);
-        }
-    }
-
-    /// Members of a channel would miss something: they come again and recover it.
-    fn on_position_lost(&mut self, message: &PositionLost, effects: &mut Effects<'_>) {
-        effects.charge_work(LOOK_WORK * self.clients.len() as u64);
-        let loop_index = self.site.index;
-        let meant = self.clients.iter().filter_map(|own| {
-            let subscription = own.subscription(&message.channel)?;
-            Some((Peer { loop_index, key: own.key }, subscription.is_own))
-        });
-        for (peer, is_own) in meant.collect::<Vec<_>>() {
-            // What the server has subscribed, the client cannot subscribe again.
-            if is_own {
-                self.disconnect(peer, Disconnect::InsufficientState, effects);
-            } else {
+    /// A member of a channel hears it no longer.
+    fn dismissed(&mut self, peer: Peer, channel: &str, why: Dismissal, effects: &mut Effects<'_>) {
+        let Some(client) = self.clients.get(peer.key) else { return };
+        // Without one it has just left.
+        let Some(subscription) = client.subscription(channel) else { return };
+        match why {
+            Dismissal::PositionLost if !subscription.is_own => {
                 let reply = LeaveReply::Push(Unsubscribed::InsufficientState);
-                self.leave(peer, &message.channel, reply, effects);
+                self.leave(peer, channel, reply, effects);
+            }
+            Dismissal::Closed => {
+                let reply = LeaveReply::Push(Unsubscribed::Server);
+                self.leave(peer, channel, reply, effects);
+            }
+            // What the server has subscribed, the client cannot subscribe again.
+            Dismissal::PositionLost | Dismissal::Inappropriate => {
+                self.disconnect(peer, why.disconnect(), effects);
             }
         }
     }
@@ -340,6 +326,12 @@ impl Service for Channels {
         self.member_is_behind(peer, key, effects)
     }
 
+    fn on_dismissed(&mut self, peer: Peer, topic: &str, reason: u8, effects: &mut Effects<'_>) {
+        if let Some(why) = Dismissal::of_number(reason) {
+            self.dismissed(peer, channel_of(topic), why, effects);
+        }
+    }
+
     fn on_service_message(&mut self, _: u16, message: ServiceMessage, effects: &mut Effects<'_>) {
         let message = match message.downcast::<ToHome>() {
             Ok(message) => return self.home.on_action(*message, effects),
@@ -351,14 +343,6 @@ impl Service for Channels {
         };
         let message = match message.downcast::<Refused>() {
             Ok(message) => return self.on_refused(*message, effects),
-            Err(message) => message,
-        };
-        let message = match message.downcast::<Inappropriate>() {
-            Ok(message) => return self.on_inappropriate(&message, effects),
-            Err(message) => message,
-        };
-        let message = match message.downcast::<PositionLost>() {
-            Ok(message) => return self.on_position_lost(&message, effects),
             Err(message) => message,
         };
         let message = match message.downcast::<EngineDelivery>() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::channel_ref::ChannelRef;
-use crate::centrifugo::{ErrorCode, Format, Subscribed, Ttl, Unsubscribed};
+use crate::centrifugo::{Disconnect, ErrorCode, Format, Subscribed, Ttl, Unsubscribed};
 use crate::channels::{ClientInfo, Position, Publication, Since};
 use crate::inspect::{ChannelAnswer, ChannelQuestion};
 use crate::mail::Reply;
@@ -131,18 +131,40 @@ pub(super) struct Refused {
     pub(super) serial: u16,
 }
 
-/// Something was published in a channel that clients which speak JSON cannot be given, so those of its members
-/// have to go.
-#[derive(Clone, Debug)]
-pub(super) struct Inappropriate {
-    pub(super) channel: Arc<str>,
+/// Why all members of a channel that hear one of its topics are members no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dismissal {
+    /// Something was published that clients which speak JSON cannot be given.
+    Inappropriate,
+    /// What was published cannot be had without a hole: they have to come again.
+    PositionLost,
+    /// A backend has closed it.
+    Closed,
 }
 
-/// What was published in a channel cannot be had without a hole, so those of its members who know their position
-/// have to come again.
-#[derive(Clone, Debug)]
-pub(super) struct PositionLost {
-    pub(super) channel: Arc<str>,
+impl Dismissal {
+    /// As effects have it.
+    pub(super) const fn number(self) -> u8 {
+        match self {
+            Self::Inappropriate => 0,
+            Self::PositionLost => 1,
+            Self::Closed => 2,
+        }
+    }
+
+    /// What such a number stands for.
+    pub(super) fn of_number(number: u8) -> Option<Self> {
+        let all = [Self::Inappropriate, Self::PositionLost, Self::Closed];
+        all.into_iter().find(|own| own.number() == number)
+    }
+
+    /// With what a connection is closed that cannot be told of the channel alone.
+    pub(super) const fn disconnect(self) -> Disconnect {
+        match self {
+            Self::Inappropriate => Disconnect::InappropriateProtocol,
+            Self::PositionLost | Self::Closed => Disconnect::InsufficientState,
+        }
+    }
 }
 
 /// What the home of a channel says to a subscription that the reply to the first command tells of.

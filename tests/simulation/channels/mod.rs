@@ -4,6 +4,7 @@ mod backend;
 mod behind;
 mod binary;
 mod commands;
+mod dismissal;
 mod engine;
 mod handover;
 mod listings;
