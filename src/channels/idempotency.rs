@@ -12,6 +12,8 @@ pub(super) struct Idempotency {
     results: HashMap<Box<str>, Option<Position>>,
     /// The keys in the order in which they expire.
     order: VecDeque<(Millis, Box<str>)>,
+    /// Bytes of all keys: each publication with one asks what is held.
+    key_bytes: usize,
 }
 
 impl Idempotency {
@@ -26,6 +28,7 @@ impl Idempotency {
             return;
         }
         self.order.push_back((now.plus(IDEMPOTENCY_MS), key.into()));
+        self.key_bytes += key.len();
         if self.order.len() > IDEMPOTENT_MAX {
             self.forget_oldest();
         }
@@ -43,6 +46,7 @@ impl Idempotency {
     fn forget_oldest(&mut self) {
         if let Some((_, key)) = self.order.pop_front() {
             self.results.remove(&key);
+            self.key_bytes -= key.len();
         }
     }
 
@@ -57,6 +61,7 @@ impl Idempotency {
     /// Notes a key of an earlier process, behind those that expire before it.
     pub(super) fn restore(&mut self, key: Box<str>, result: Option<Position>, expires_at: Millis) {
         if self.results.insert(key.clone(), result).is_none() {
+            self.key_bytes += key.len();
             self.order.push_back((expires_at, key));
         }
     }
@@ -68,7 +73,7 @@ impl Idempotency {
     /// Bytes of memory that it holds.
     pub(super) fn held_bytes(&self) -> usize {
         let entry = size_of::<(Box<str>, Option<Position>)>() + size_of::<(Millis, Box<str>)>();
-        self.order.iter().map(|(_, key)| entry + 2 * (key.len() + BLOCK_BYTES)).sum()
+        self.order.len() * (entry + 2 * BLOCK_BYTES) + 2 * self.key_bytes
     }
 }
 
@@ -103,7 +108,10 @@ mod tests {
         for number in 0..=IDEMPOTENT_MAX {
             own.add(&number.to_string(), None, Millis(0));
         }
+        own.restore("restored".into(), None, Millis(1));
+        own.add("1", None, Millis(1));
         assert_eq!((own.get("0"), own.get("1")), (None, Some(None)));
-        assert_eq!(own.results.len(), IDEMPOTENT_MAX);
+        assert_eq!(own.results.len(), IDEMPOTENT_MAX + 1);
+        assert_eq!(own.key_bytes, own.results.keys().map(|key| key.len()).sum());
     }
 }

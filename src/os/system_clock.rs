@@ -59,7 +59,7 @@ fn unix_us() -> u64 {
 
 /// Readings of both clocks at most, of which one counts.
 const READINGS_MAX: usize = 4;
-/// Two clocks that are read within so many microseconds show one moment.
+/// Microseconds within which two clocks that are read show one moment.
 const CLOSE_US: u64 = 20;
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::clients::curl;
 use crate::gateway::Gateway;
 use crate::member::Member;
 use crate::redis_server::RedisServer;
-use crate::wait::{eventually, until};
+use crate::wait::{eventually, pass, until};
 
 const KEY: &str = "fedcba9876543210";
 
@@ -418,7 +418,7 @@ fn a_room_outlasts_an_outage(engine: &str, away: impl FnOnce(), back: impl FnOnc
     // is from a turn of the other gateway that is over, so the next one begins later than that of the older login.
     cid.send_event("lost");
     next_of(&mut cid, "error");
-    std::thread::sleep(CLOCKS_DIFFER);
+    pass(CLOCKS_DIFFER);
     let mut newer = join(1, "bob");
     assert_eq!(next_of(&mut cid, "joined")["name"], "bob");
     back();
