@@ -64,7 +64,7 @@ impl RareMembers {
         let is_expected = self.expected.get(&peer) == Some(&serial);
         if is_expected {
             self.expected.remove(&peer);
-            trim(&mut self.expected);
+            self.expected.shrink_if_sparse(0);
         }
         is_expected
     }
@@ -105,29 +105,19 @@ impl RareMembers {
     /// What a member gets that has confirmed; `None` if it is not awaited.
     pub(super) fn confirm(&mut self, peer: Peer) -> Option<Waited> {
         let Awaiting { hears_joins, frames, is_cut, .. } = self.awaiting.remove(&peer)?;
-        trim(&mut self.awaiting);
+        self.awaiting.shrink_if_sparse(0);
         Some(Waited { frames, is_cut, hears_joins })
     }
 
     /// A member is none any more; what it was known as.
     pub(super) fn remove(&mut self, peer: Peer) -> Option<ClientInfo> {
         if self.awaiting.remove(&peer).is_some() {
-            trim(&mut self.awaiting);
+            self.awaiting.shrink_if_sparse(0);
         }
         if self.expected.remove(&peer).is_some() {
-            trim(&mut self.expected);
+            self.expected.shrink_if_sparse(0);
         }
         self.unlisted.remove(peer)
-    }
-}
-
-/// Gives back the room of members that are gone.
-fn trim<T>(members: &mut HashMap<Peer, T>) {
-    if members.is_empty() {
-        // Also the smallest table, which counts as full enough below.
-        members.shrink_to_fit();
-    } else {
-        members.shrink_if_sparse(0);
     }
 }
 
