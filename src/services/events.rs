@@ -20,6 +20,7 @@ use crate::events::grip::{Control, Timed};
 use crate::events::publish::{ChannelAction, ChannelItem};
 use crate::events::{Action, ClientEvent, End, EventHead};
 use crate::http::{ClientFacts, ForwardRules, Rejection, UpgradeRequest};
+use crate::shrink::Shrink as _;
 use crate::timer::Millis;
 use crate::ws::{CloseCode, EncodedFrame, MessageKind};
 
@@ -280,10 +281,7 @@ impl Service for Events {
         };
         self.members.remove(peer);
         let reason = self.close_reasons.remove(&peer).unwrap_or_default();
-        if self.close_reasons.is_empty() {
-            // A map keeps its peak otherwise.
-            self.close_reasons = HashMap::new();
-        }
+        self.close_reasons.shrink_if_sparse(0);
         self.settings.backend.end(peer, end, &reason, effects.now());
     }
 

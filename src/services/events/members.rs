@@ -9,6 +9,7 @@ use crate::effects::Peer;
 use crate::events::filter::{Filter, Member, Published, filtered};
 use crate::events::grip::{KeepAliveMode, Timed};
 use crate::key::slot_number;
+use crate::shrink::Shrink as _;
 use crate::timer::Millis;
 
 /// Members of channels, and what is kept about them. A connection for which its backend wants nothing
@@ -240,18 +241,19 @@ impl Members {
         }
         if members.is_empty() {
             self.channels.remove(name);
+            self.channels.shrink_if_sparse(0);
+        } else {
+            members.shrink_if_sparse(MEMBERS_KEPT);
         }
         left.filters.is_empty()
     }
 
-    /// Maps keep their peak otherwise.
+    /// Keeps nothing of a connection of which nothing is to be kept.
     fn trim(&mut self, peer: Peer) {
         if self.by_peer.get(&peer).is_some_and(Record::is_empty) {
             self.by_peer.remove(&peer);
         }
-        if self.by_peer.is_empty() {
-            *self = Self::default();
-        }
+        self.by_peer.shrink_if_sparse(0);
     }
 }
 
@@ -281,6 +283,8 @@ impl KeptAlive {
 
 /// Channels of one connection; further ones are left out, as Pushpin does.
 const CHANNELS_MAX: usize = 20;
+/// 8 KiB, which a channel keeps as long as it has a member.
+const MEMBERS_KEPT: usize = 256;
 /// Values that are kept about one connection.
 const META_MAX: usize = 32;
 
@@ -329,6 +333,27 @@ mod tests {
         assert_eq!((peers(&own, "a"), peers(&own, "b")), (vec![peer(2)], vec![]));
         own.remove(peer(2));
         assert!(own.channels.is_empty() && own.channels.capacity() == 0);
+    }
+
+    #[test]
+    fn a_peak_of_members_leaves_no_memory_behind() {
+        let mut own = Members::default();
+        let all = 20 * slot_number(MEMBERS_KEPT);
+        for number in 0..all {
+            assert!(joins(&mut own, number, "a"));
+        }
+        // One that leaves the channel, and one that ends, each as often.
+        for number in 1..all {
+            match number % 2 {
+                0 => assert!(own.unsubscribe(peer(number), "a").is_some()),
+                _ => own.remove(peer(number)),
+            }
+        }
+        assert_eq!(peers(&own, "a"), [peer(0)]);
+        assert_eq!(own.channels["a"].capacity(), MEMBERS_KEPT);
+        assert!(own.by_peer.capacity() < 8, "{}", own.by_peer.capacity());
+        own.remove(peer(0));
+        assert_eq!((own.channels.capacity(), own.by_peer.capacity()), (0, 0));
     }
 
     #[test]
