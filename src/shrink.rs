@@ -10,8 +10,8 @@ use std::hash::{BuildHasher, Hash};
 /// emptied, so the cost of shrinking is a constant per element, and a length that swings a little
 /// never reallocates.
 pub(crate) trait Shrink {
-    /// Shrinks to `max(2 × length, kept)` elements if the length is below a quarter of the capacity
-    /// and the capacity is above `kept`; does nothing otherwise. Call it after removals.
+    /// Shrinks to `max(2 × length, kept)` elements if the length is below a quarter of the capacity,
+    /// or 0, and the capacity is above `kept`; does nothing otherwise. Call it after removals.
     ///
     /// `kept` is the capacity, in elements, that always stays: what the usual load needs. With 0 an
     /// empty collection holds no memory. A `HashMap` rounds up to the next table size, which holds
@@ -21,7 +21,8 @@ pub(crate) trait Shrink {
 
 /// The capacity to shrink to, if the policy asks for it.
 fn target(length: usize, capacity: usize, kept: usize) -> Option<usize> {
-    let is_sparse = length < capacity / 4 && capacity > kept;
+    // The smallest tables hold three, of which a quarter is none.
+    let is_sparse = (length < capacity / 4 || length == 0) && capacity > kept;
     is_sparse.then(|| kept.max(2 * length))
 }
 
@@ -64,7 +65,7 @@ mod tests {
         kept: usize,
         rounded: impl Fn(usize) -> usize,
     ) -> Result<(), TestCaseError> {
-        let is_sparse = length * 4 + 4 <= before && before > kept;
+        let is_sparse = (length == 0 || length * 4 + 4 <= before) && before > kept;
         if is_sparse {
             let wanted = if 2 * length > kept { 2 * length } else { kept };
             prop_assert!(after >= wanted.min(before), "{after} of {before} for {length}");
@@ -75,10 +76,15 @@ mod tests {
         Ok(())
     }
 
+    /// Lengths, of which the smallest and none at all are frequent.
+    fn length() -> impl Strategy<Value = usize> {
+        prop_oneof![0..5usize, 0..2000usize]
+    }
+
     proptest! {
         #[test]
         fn sparse_collections_shrink_and_others_do_not(
-            steps in prop::collection::vec((0..2000usize, 0..2000usize), 1..20),
+            steps in prop::collection::vec((length(), length()), 1..20),
             kept in prop_oneof![Just(0usize), 1..300usize],
         ) {
             let (mut vec, mut deque, mut map) = (Vec::new(), VecDeque::new(), HashMap::new());
@@ -122,6 +128,17 @@ mod tests {
             map.remove(&key);
             map.shrink_if_sparse(0);
         }
+        assert_eq!(map.capacity(), 0);
+    }
+
+    #[test]
+    fn an_empty_collection_keeps_no_smallest_table() {
+        let mut map: HashMap<u32, u32> = (0..1).map(|key| (key, key)).collect();
+        map.shrink_if_sparse(0);
+        assert_eq!(map.len(), 1);
+        map.clear();
+        assert!(map.capacity() > 0);
+        map.shrink_if_sparse(0);
         assert_eq!(map.capacity(), 0);
     }
 }

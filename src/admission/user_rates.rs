@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::round::{Round, Trimmed};
 use crate::rate::Rate;
+use crate::shrink::Shrink as _;
 use crate::timer::Millis;
 
 /// The buckets. Clones share them.
@@ -155,10 +156,7 @@ impl Users {
             is_kept
         });
         self.due = due;
-        if self.sent.is_empty() {
-            // A table keeps its peak otherwise.
-            self.sent = HashMap::new();
-        }
+        self.sent.shrink_if_sparse(0);
     }
 }
 

@@ -16,6 +16,8 @@ mod conflate;
 mod join;
 mod order;
 
+pub use conflate::Conflated;
+
 use std::io::IoSlice;
 
 use super::buffers::{BUFFER_BYTES_MIN, Buffers, OverBudget};
@@ -402,7 +404,7 @@ impl Backlog {
         &mut self,
         queue: &mut OutQueue,
         buffers: &mut Buffers,
-        unwanted: impl Fn(u32, &Segment) -> bool,
+        mut unwanted: impl FnMut(u32, &Segment) -> bool,
     ) {
         let mut rest = std::mem::take(queue);
         // Whether the segment before is kept or already on the wire.

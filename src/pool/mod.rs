@@ -10,7 +10,7 @@ mod partial_read;
 mod slots;
 mod windows;
 
-pub use backlog::{Backlog, FrameId, OutQueue, SLICES_MAX};
+pub use backlog::{Backlog, Conflated, FrameId, OutQueue, SLICES_MAX};
 pub use budget::{Lease, Need, SharedBudget, pool_bytes_for, pool_reserve};
 pub use buffers::{BUFFER_BYTES_MIN, Buffers, OverBudget};
 pub use holders::{Holders, NOTED_BYTES};

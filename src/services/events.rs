@@ -1,6 +1,7 @@
 //! Connections whose backend speaks plain HTTP: requests tell it of their events, and says what becomes of
 //! them.
 
+mod jobs;
 mod members;
 
 use std::any::Any;
@@ -20,9 +21,11 @@ use crate::events::grip::{Control, Timed};
 use crate::events::publish::{ChannelAction, ChannelItem};
 use crate::events::{Action, ClientEvent, End, EventHead};
 use crate::http::{ClientFacts, ForwardRules, Rejection, UpgradeRequest};
+use crate::shrink::Shrink as _;
 use crate::timer::Millis;
 use crate::ws::{CloseCode, EncodedFrame, MessageKind};
 
+use self::jobs::{Jobs, Task};
 use self::members::{Change, Members};
 use super::relay::rewritten_target;
 
@@ -56,6 +59,8 @@ pub struct Events {
     /// `None` before the start.
     sender: Option<ServiceSender>,
     members: Members,
+    /// What is left to do for members of channels.
+    jobs: Jobs,
     /// What clients have said in close frames whose end is being told.
     close_reasons: HashMap<Peer, Box<str>>,
 }
@@ -64,7 +69,13 @@ impl Events {
     /// A service with these settings.
     #[must_use]
     pub fn new(settings: Arc<EventsSettings>) -> Self {
-        Self { settings, sender: None, members: Members::default(), close_reasons: HashMap::new() }
+        Self {
+            settings,
+            sender: None,
+            members: Members::default(),
+            jobs: Jobs::default(),
+            close_reasons: HashMap::new(),
+        }
     }
 
     fn head(&self, connect: &ConnectRequest<'_>, request: &UpgradeRequest<'_, '_>) -> EventHead {
@@ -174,6 +185,14 @@ impl Events {
 }
 
 impl Events {
+    /// Has something done for members from the next turn on, a part of them in each.
+    fn put_off(&mut self, task: Task, peers: Vec<Peer>, effects: &mut Effects<'_>) {
+        self.jobs.add(task, peers);
+        if !self.jobs.is_empty() {
+            effects.tick_again();
+        }
+    }
+
     /// Tells the backend what a client has sent.
     fn tell(&self, peer: Peer, event: ClientEvent, payload: &[u8], effects: &mut Effects<'_>) {
         let room = self.settings.backend.message(peer, event, payload, effects.now());
@@ -280,10 +299,7 @@ impl Service for Events {
         };
         self.members.remove(peer);
         let reason = self.close_reasons.remove(&peer).unwrap_or_default();
-        if self.close_reasons.is_empty() {
-            // A map keeps its peak otherwise.
-            self.close_reasons = HashMap::new();
-        }
+        self.close_reasons.shrink_if_sparse(0);
         self.settings.backend.end(peer, end, &reason, effects.now());
     }
 
@@ -321,18 +337,42 @@ impl Service for Events {
                 count - dropped
             }
             ChannelAction::Close(code, reason) => {
-                for peer in members.of(&item.channel) {
-                    effects.close(peer, *code, reason.clone());
-                }
+                // At once: what is published next is not for them, and they are closed in later turns.
+                effects.charge_work(LEAVE_WORK * count as u64);
+                let left = |peer, topic: &Arc<str>| effects.unsubscribe(peer, topic);
+                let closing = self.members.begin_close(&item.channel, left);
+                self.put_off(Task::Close(*code, reason.clone()), closing, effects);
                 count
             }
             ChannelAction::Refresh => {
-                for peer in members.of(&item.channel) {
-                    self.settings.backend.refresh(peer, effects.now());
-                }
+                effects.charge_work(LOOK_WORK * count as u64);
+                let asked = self.members.begin_refresh(&item.channel);
+                self.put_off(Task::Refresh, asked, effects);
                 count
             }
             ChannelAction::Hint => 0,
+        }
+    }
+
+    fn tick_ms(&self) -> Option<u64> {
+        Some(TICK_MS)
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    fn on_tick(&mut self, effects: &mut Effects<'_>) {
+        if self.jobs.is_empty() {
+            return;
+        }
+        let cost = self.jobs.run(&mut self.members, |peer, task| match task {
+            Task::Close(code, reason) => effects.close(peer, *code, reason.clone()),
+            Task::Refresh => self.settings.backend.refresh(peer, effects.now()),
+        });
+        effects.charge_work(cost);
+        if !self.jobs.is_empty() {
+            effects.tick_again();
         }
     }
 
@@ -349,3 +389,10 @@ impl Service for Events {
         }
     }
 }
+
+/// A member leaves its channels, and what is kept about it is forgotten; without its topics.
+const LEAVE_WORK: u64 = 200;
+/// A member is noted.
+const LOOK_WORK: u64 = 100;
+/// Only what is left to do needs ticks, and asks for them by itself.
+const TICK_MS: u64 = 1000;

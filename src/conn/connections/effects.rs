@@ -15,6 +15,7 @@ use crate::effects::{Behind, ChannelCounts, CloseReason, Effect, Order, Peer, Pu
 use crate::inspect::{ClosedSlice, ConnectionFilter, Query, SentSlice};
 use crate::key::{ConnKey, home_loop};
 use crate::mail::{LoopMessage, LoopMessageKind};
+use crate::pool::Conflated;
 use crate::transport::Transport;
 use crate::work::{Phase, prices};
 use crate::ws::{CloseCode, CloseRequest, EncodedFrame};
@@ -566,6 +567,8 @@ impl<S: Transport> Connections<S> {
         };
         let route = conn.route;
         let mut room = Room::None;
+        // What becomes of the frames of each key. They go together, as each search looks at all that waits.
+        let (mut keys, mut with_latest) = (Vec::new(), Vec::new());
         for own in self.output.superseded(conn, new, &mut self.turn) {
             let mut behind = Behind::Close;
             self.services.call(route, |route, effects| {
@@ -581,19 +584,22 @@ impl<S: Transport> Connections<S> {
                     false
                 }
             };
-            let keeps_last = keeps_latest && own != new;
-            let turn = &mut self.turn;
-            let dropped = self.output.discard_conflated(conn, own, keeps_last, turn);
-            match keeps_latest {
-                true => turn.counters.channel_publications_superseded.add(dropped as u64),
-                false => turn.counters.channel_members_behind.add(1),
-            }
+            keys.push(Conflated { key: own, keeps_last: keeps_latest && own != new, dropped: 0 });
+            with_latest.push(keeps_latest);
             let is_needed = keeps_latest || own != new;
             room = if room == Room::NotNeeded || !is_needed { Room::NotNeeded } else { Room::Made };
         }
         if let Some(conn) = self.table.get_mut(key) {
+            self.output.discard_conflated(conn, &mut keys, &mut self.turn);
             let high_bytes = self.turn.settings.backlog_high_bytes;
             resume_reading(conn, key, &mut self.schedule.run_queue, high_bytes);
+        }
+        let counters = &self.turn.counters;
+        for (own, keeps_latest) in keys.iter().zip(with_latest) {
+            match keeps_latest {
+                true => counters.channel_publications_superseded.add(own.dropped as u64),
+                false => counters.channel_members_behind.add(1),
+            }
         }
         room
     }

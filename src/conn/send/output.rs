@@ -13,7 +13,8 @@ use crate::effects::CloseReason;
 use crate::key::ConnKey;
 use crate::output::{MessageCompressor, Outgoing, OutputSegment};
 use crate::pool::{
-    Backlog, Buffers, FrameId, NOTED_BYTES, OverBudget, ReadBuffer, SLICES_MAX, SharedBudget,
+    Backlog, Buffers, Conflated, FrameId, NOTED_BYTES, OverBudget, ReadBuffer, SLICES_MAX,
+    SharedBudget,
 };
 use crate::shrink::Shrink as _;
 use crate::stream::{self, End, Sent, StreamError};
@@ -515,15 +516,15 @@ impl Output {
         keys
     }
 
-    /// Drops the unstarted frames with a conflation key, but for the last if it is wanted; how many.
+    /// Drops the unstarted frames with these conflation keys: see [`Backlog::discard_conflated`].
     pub(crate) fn discard_conflated<S>(
         &mut self,
         conn: &mut Conn<S>,
-        key: u32,
-        keeps_last: bool,
+        keys: &mut [Conflated],
         turn: &mut Turn,
-    ) -> usize {
-        self.backlog.discard_conflated(&mut conn.queue, key, keeps_last, &mut turn.memory)
+    ) {
+        let looked_at = self.backlog.discard_conflated(&mut conn.queue, keys, &mut turn.memory);
+        turn.work.charge(looked_at as u64 * prices::SEGMENT);
     }
 
     /// Drops all that waits for a connection.

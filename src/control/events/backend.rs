@@ -22,6 +22,7 @@ use crate::services::{
     Accept, EventAnswer, EventBackend, EventClient, EventOpening, EventRoom, Peer, ServiceMessage,
     ServiceSender,
 };
+use crate::shrink::Shrink as _;
 use crate::timer::{Millis, WallTime};
 
 /// Tells a backend of the events of a route's connections. It goes on over reloads and over failures of
@@ -396,10 +397,7 @@ impl Conversations {
 impl State {
     fn remove(&mut self, peer: Peer) {
         self.by_peer.remove(&peer);
-        if self.by_peer.is_empty() {
-            // A map keeps its peak otherwise.
-            self.by_peer = HashMap::new();
-        }
+        self.by_peer.shrink_if_sparse(0);
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tokio::task::AbortHandle;
 
 use crate::services::Peer;
+use crate::shrink::Shrink as _;
 
 /// Questions that wait for an answer.
 #[derive(Debug, Default)]
@@ -49,7 +50,7 @@ impl Waiting {
             self.by_peer.remove(&peer);
         }
         self.count -= 1;
-        self.shrink();
+        self.by_peer.shrink_if_sparse(0);
         true
     }
 
@@ -58,14 +59,7 @@ impl Waiting {
         let all = self.by_peer.remove(&peer).unwrap_or_default();
         let count = all.len();
         self.count -= count;
-        self.shrink();
+        self.by_peer.shrink_if_sparse(0);
         (count, all.into_iter().filter_map(|(_, task)| task).collect())
-    }
-
-    fn shrink(&mut self) {
-        if self.by_peer.is_empty() {
-            // A map keeps its peak otherwise.
-            self.by_peer = HashMap::new();
-        }
     }
 }

@@ -3,6 +3,17 @@
 use super::{Backlog, Buffers, OutQueue};
 use crate::key::SlotRef;
 
+/// What is to become of the frames with a conflation key, and what became of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflated {
+    /// The key.
+    pub key: u32,
+    /// Whether the last of them stays.
+    pub keeps_last: bool,
+    /// How many were dropped.
+    pub dropped: usize,
+}
+
 impl Backlog {
     /// The keys of unstarted frames that have a later one behind them, where a frame with the key `new` is to
     /// come next; with how many segments were looked at. Where little could be left out of much, nothing is:
@@ -27,23 +38,42 @@ impl Backlog {
         (superseded, count)
     }
 
-    /// Drops the frames with a key of which no byte is written, but for the last if it is wanted. Gives how
-    /// many were dropped.
+    /// Drops the frames with these keys, which ascend, of which no byte is written, but for the last of each
+    /// key if it is wanted. Notes with each key how many were dropped, and gives how many segments were looked
+    /// at: each at most twice, however many keys there are.
     pub fn discard_conflated(
         &mut self,
         queue: &mut OutQueue,
-        key: u32,
-        keeps_last: bool,
+        keys: &mut [Conflated],
         buffers: &mut Buffers,
     ) -> usize {
-        let mut unwanted: Vec<u32> =
-            self.unstarted(queue).filter(|own| own.1 == key).map(|own| own.0).collect();
-        if keeps_last {
-            unwanted.pop();
+        debug_assert!(keys.is_sorted_by(|one, next| one.key < next.key));
+        if keys.is_empty() {
+            return 0;
         }
-        unwanted.sort_unstable();
-        self.discard_where(queue, buffers, |index, _| unwanted.binary_search(&index).is_ok());
-        unwanted.len()
+        let mut looked_at = 0;
+        let with_key = self.unstarted(queue).inspect(|_| looked_at += 1).filter(|own| own.1 != 0);
+        let mut unwanted: Vec<(u32, usize)> = with_key
+            .filter_map(|(index, key)| {
+                Some((index, keys.binary_search_by_key(&key, |own| own.key).ok()?))
+            })
+            .collect();
+        // From the end, so that the first of a key is the last in the queue.
+        let mut has_last = vec![false; keys.len()];
+        unwanted.reverse();
+        unwanted.retain(|(_, at)| {
+            let own = &mut keys[*at];
+            let is_kept = !std::mem::replace(&mut has_last[*at], true) && own.keeps_last;
+            own.dropped += usize::from(!is_kept);
+            !is_kept
+        });
+        // Both are in the order of the queue, so the next is always at the end.
+        self.discard_where(queue, buffers, |index, _| {
+            looked_at += 1;
+            unwanted.pop_if(|own| own.0 == index).is_some()
+        });
+        debug_assert!(unwanted.is_empty());
+        looked_at
     }
 
     /// The segments of which no byte is written, with their keys, which blocks do not have.
@@ -99,12 +129,14 @@ mod tests {
     }
 
     proptest! {
-        /// Of each key the last stays, or none does, and all else stays in its order.
+        /// Of each key that is chosen the last stays, or none does, and all else stays in its order: as if
+        /// the keys were done one after the other.
         #[test]
         fn the_last_of_a_key_stays(
-            keys in prop::collection::vec(0..4u32, 0..40),
-            new in 0..4u32,
-            keeps_last: bool,
+            keys in prop::collection::vec(0..8u32, 0..60),
+            new in 0..8u32,
+            chosen: [bool; 8],
+            with_last: [bool; 8],
         ) {
             let mut buffers = Buffers::new(SharedBudget::new(1 << 30));
             let (mut backlog, mut queue) = queue_of(&keys, &mut buffers);
@@ -118,7 +150,9 @@ mod tests {
                 counts.into_iter().filter(|own| own.1 > 1).map(|own| own.0).collect();
             let (superseded, _) = backlog.superseded(&queue, new);
             prop_assert_eq!(&superseded, &wanted);
-            for key in superseded {
+            let (mut given, mut wanted) = (Vec::new(), Vec::new());
+            for key in superseded.into_iter().filter(|key| chosen[*key as usize]) {
+                let keeps_last = with_last[key as usize];
                 let last = all.iter().rposition(|own| own.1 == key);
                 let mut at = 0..;
                 let before = all.len();
@@ -126,11 +160,14 @@ mod tests {
                     let is_last = at.next() == last && keeps_last;
                     own.1 != key || is_last
                 });
-                let dropped =
-                    backlog.discard_conflated(&mut queue, key, keeps_last, &mut buffers);
-                prop_assert_eq!(dropped, before - all.len());
-                prop_assert_eq!(payloads(&backlog, &queue), all.clone());
+                given.push(Conflated { key, keeps_last, dropped: 0 });
+                wanted.push(Conflated { key, keeps_last, dropped: before - all.len() });
             }
+            let segments = backlog.counts()[0];
+            let looked_at = backlog.discard_conflated(&mut queue, &mut given, &mut buffers);
+            prop_assert_eq!(given, wanted);
+            prop_assert!(looked_at <= 2 * segments);
+            prop_assert_eq!(payloads(&backlog, &queue), all);
             backlog.clear(&mut queue, &mut buffers);
             prop_assert_eq!(backlog.counts(), [0, 0, 0]);
         }
@@ -142,8 +179,34 @@ mod tests {
         let (mut backlog, mut queue) = queue_of(&[1, 1], &mut buffers);
         backlog.consume(&mut queue, 1, &mut buffers, Tick(1));
         assert!(backlog.superseded(&queue, 0).0.is_empty());
-        assert_eq!(backlog.discard_conflated(&mut queue, 1, false, &mut buffers), 1);
-        assert_eq!(queue.bytes(), 3);
+        let mut keys = [Conflated { key: 1, keeps_last: false, dropped: 0 }];
+        backlog.discard_conflated(&mut queue, &mut keys, &mut buffers);
+        assert_eq!((keys[0].dropped, queue.bytes()), (1, 3));
+    }
+
+    #[test]
+    fn each_segment_is_looked_at_as_often_for_many_keys_as_for_one() {
+        const FRAMES: u32 = 2000;
+        for count in [1, 10, FRAMES / 2] {
+            let mut buffers = Buffers::new(SharedBudget::new(1 << 30));
+            let (mut backlog, mut queue) = (Backlog::default(), OutQueue::default());
+            for number in 0..FRAMES {
+                let frame = EncodedFrame::binary(b"x").conflated_by(1 + number % count);
+                let id = backlog.share(frame);
+                backlog.push_frame(&mut queue, id, Tick(0));
+                backlog.release(id);
+            }
+            let (keys, looked_at) = backlog.superseded(&queue, 0);
+            assert!(keys.iter().copied().eq(1..=count));
+            assert_eq!(looked_at, FRAMES as usize);
+            let with_last = |key| Conflated { key, keeps_last: true, dropped: 0 };
+            let mut keys: Vec<Conflated> = keys.into_iter().map(with_last).collect();
+            let looked_at = backlog.discard_conflated(&mut queue, &mut keys, &mut buffers);
+            assert_eq!(looked_at, 2 * FRAMES as usize);
+            assert!(keys.iter().all(|own| own.dropped == (FRAMES / count - 1) as usize));
+            assert_eq!(backlog.counts()[0], count as usize);
+            backlog.clear(&mut queue, &mut buffers);
+        }
     }
 
     #[test]

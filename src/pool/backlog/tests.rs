@@ -214,7 +214,8 @@ proptest! {
                     push(&mut backlog, &mut queue, &[EncodedFrame::binary(b"f").conflated_by(key)]);
                 }
                 Change::DiscardConflated(key, keeps_last) => {
-                    backlog.discard_conflated(&mut queue, key, keeps_last, &mut buffers);
+                    let mut keys = [Conflated { key, keeps_last, dropped: 0 }];
+                    backlog.discard_conflated(&mut queue, &mut keys, &mut buffers);
                     prop_assert!(!backlog.superseded(&queue, 0).0.contains(&key));
                 }
             }

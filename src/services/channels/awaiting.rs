@@ -68,14 +68,18 @@ impl RareMembers {
         self.expected.insert(peer, Expected { serial, format, dismissed: None });
     }
 
-    /// The engine has answered. Whether it was asked about one who has not left meanwhile, and if so, why that one
-    /// cannot be let in.
-    pub(super) fn take_expected(&mut self, peer: Peer, serial: u16) -> Option<Option<Dismissal>> {
+    /// The engine has answered: whether the one that it was asked about can be let in; `None` if that one has left
+    /// meanwhile.
+    pub(super) fn take_expected(
+        &mut self,
+        peer: Peer,
+        serial: u16,
+    ) -> Option<Result<(), Dismissal>> {
         // It may have left and come again, so that an earlier question about it is answered now.
-        let expected = self.expected.get(&peer).filter(|own| own.serial == serial)?.dismissed;
+        let dismissed = self.expected.get(&peer).filter(|own| own.serial == serial)?.dismissed;
         self.expected.remove(&peer);
-        trim(&mut self.expected);
-        Some(expected)
+        self.expected.shrink_if_sparse(0);
+        Some(dismissed.map_or(Ok(()), Err))
     }
 
     /// A member gets what comes once it has confirmed.
@@ -117,17 +121,17 @@ impl RareMembers {
     /// What a member gets that has confirmed; `None` if it is not awaited.
     pub(super) fn confirm(&mut self, peer: Peer) -> Option<Waited> {
         let Awaiting { hears_joins, frames, dismissed, .. } = self.awaiting.remove(&peer)?;
-        trim(&mut self.awaiting);
+        self.awaiting.shrink_if_sparse(0);
         Some(Waited { frames: dismissed.map_or(Ok(frames), Err), hears_joins })
     }
 
     /// A member is none any more; what it was known as.
     pub(super) fn remove(&mut self, peer: Peer) -> Option<ClientInfo> {
         if self.awaiting.remove(&peer).is_some() {
-            trim(&mut self.awaiting);
+            self.awaiting.shrink_if_sparse(0);
         }
         if self.expected.remove(&peer).is_some() {
-            trim(&mut self.expected);
+            self.expected.shrink_if_sparse(0);
         }
         self.unlisted.remove(peer)
     }
@@ -138,16 +142,6 @@ impl Awaiting {
     fn dismiss(&mut self, why: Dismissal) {
         self.dismissed.get_or_insert(why);
         (self.frames, self.bytes) = (Vec::new(), 0);
-    }
-}
-
-/// Gives back the room of members that are gone.
-fn trim<T>(members: &mut HashMap<Peer, T>) {
-    if members.is_empty() {
-        // Also the smallest table, which counts as full enough below.
-        members.shrink_to_fit();
-    } else {
-        members.shrink_if_sparse(0);
     }
 }
 
@@ -192,9 +186,9 @@ mod tests {
         assert_eq!(members.take_expected(peer(1), 7), None);
         members.expect(peer(1), Format::Json, 8);
         assert_eq!(members.take_expected(peer(1), 7), None);
-        assert_eq!(members.take_expected(peer(1), 8), Some(None));
+        assert_eq!(members.take_expected(peer(1), 8), Some(Ok(())));
         assert_eq!(members.take_expected(peer(1), 8), None);
-        assert_eq!(members.take_expected(peer(2), 7), Some(None));
+        assert_eq!(members.take_expected(peer(2), 7), Some(Ok(())));
         assert!(members.is_empty());
     }
 
@@ -213,8 +207,8 @@ mod tests {
         let frames = |own: Option<Waited>| own.unwrap().frames;
         assert_eq!(frames(members.confirm(peer(1))), Err(Dismissal::Inappropriate));
         assert_eq!(frames(members.confirm(peer(2))), Ok(vec![EncodedFrame::text("b")]));
-        assert_eq!(members.take_expected(peer(11), 7), Some(Some(Dismissal::Inappropriate)));
-        assert_eq!(members.take_expected(peer(12), 7), Some(None));
+        assert_eq!(members.take_expected(peer(11), 7), Some(Err(Dismissal::Inappropriate)));
+        assert_eq!(members.take_expected(peer(12), 7), Some(Ok(())));
         assert!(members.is_empty());
     }
 

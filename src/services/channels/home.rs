@@ -407,14 +407,14 @@ impl Home {
         if self.engine.answers_later() {
             let at_home = self.channels.get_mut(&channel.name);
             let rare = at_home.and_then(|own| own.rare.as_mut());
-            let Some(dismissed) = rare.and_then(|rare| rare.take_expected(peer, own.serial)) else {
+            let Some(outcome) = rare.and_then(|rare| rare.take_expected(peer, own.serial)) else {
                 return self.answer_late((peer, format), &own, effects);
             };
             if let Some(at_home) = self.channels.get_mut(&channel.name) {
                 at_home.is_heard |= result.is_ok();
                 at_home.forget_rare();
             }
-            if let Some(why) = dismissed {
+            if let Err(why) = outcome {
                 return self.refuse_dismissed((peer, format), &own, why, effects);
             }
         }

@@ -9,6 +9,7 @@ use crate::effects::Peer;
 use crate::events::filter::{Filter, Member, Published, filtered};
 use crate::events::grip::{KeepAliveMode, Timed};
 use crate::key::slot_number;
+use crate::shrink::Shrink as _;
 use crate::timer::Millis;
 
 /// Members of channels, and what is kept about them. A connection for which its backend wants nothing
@@ -43,6 +44,9 @@ struct Record {
     delayed: Option<(Timed, Millis)>,
     /// When the earliest of these is due for which a reminder was asked.
     reminder: Option<Millis>,
+    /// Whether it is to be closed, and whether its backend is to be asked about it.
+    is_closing: bool,
+    awaits_refresh: bool,
 }
 
 #[derive(Debug)]
@@ -63,7 +67,7 @@ pub(super) struct Change {
 
 impl Members {
     /// Makes a connection a member, with these filters in place of any before. One that is a member of
-    /// as many channels as it may be stays out.
+    /// as many channels as it may be stays out, and one that is to be closed.
     pub(super) fn subscribe(&mut self, peer: Peer, channel: &str, filters: &[Filter]) -> Change {
         let has_these = self.membership(peer, channel).map(|own| *own.filters == *filters);
         if has_these == Some(true) {
@@ -71,7 +75,7 @@ impl Members {
         }
         let leaves = has_these.and_then(|_| self.unsubscribe(peer, channel));
         let record = self.by_peer.entry(peer).or_default();
-        if record.channels.len() >= CHANNELS_MAX {
+        if record.channels.len() >= CHANNELS_MAX || record.is_closing {
             return Change { leaves, joins: None };
         }
         let known = self.channels.get_key_value(channel).map(|(name, _)| Arc::clone(name));
@@ -102,6 +106,59 @@ impl Members {
             self.leave(name, *position);
         }
         self.trim(peer);
+    }
+
+    /// Has all members of a channel closed. From now on each is in no channel, and nothing else is kept about
+    /// it, as if it were closed already; `left` gets the topics that it leaves. Gives the members.
+    pub(super) fn begin_close(
+        &mut self,
+        channel: &str,
+        mut left: impl FnMut(Peer, &Arc<str>),
+    ) -> Vec<Peer> {
+        let Some((name, members)) = self.channels.remove_entry(channel) else { return Vec::new() };
+        self.channels.shrink_if_sparse(0);
+        for Membership { peer, filters } in &members {
+            let Some(own) = self.by_peer.get_mut(peer) else { continue };
+            let awaits_refresh = own.awaits_refresh;
+            let closing = Record { is_closing: true, awaits_refresh, ..Record::default() };
+            let record = std::mem::replace(own, closing);
+            self.kept_alive -= usize::from(record.keep_alive.is_some());
+            for (other, position) in record.channels.iter().zip(&record.positions) {
+                // The list of this one is taken apart here.
+                let was_in_topic = match *other == name {
+                    true => filters.is_empty(),
+                    false => self.leave(other, *position),
+                };
+                if was_in_topic {
+                    left(*peer, other);
+                }
+            }
+        }
+        members.into_iter().map(|own| own.peer).collect()
+    }
+
+    /// Whether a connection is still to be closed.
+    pub(super) fn is_closing(&self, peer: Peer) -> bool {
+        self.by_peer.get(&peer).is_some_and(|own| own.is_closing)
+    }
+
+    /// Has the backend asked about all members of a channel. Gives those about whom it was not to be asked
+    /// before.
+    pub(super) fn begin_refresh(&mut self, channel: &str) -> Vec<Peer> {
+        let mut peers: Vec<Peer> = self.of(channel).collect();
+        peers.retain(|peer| {
+            let record = self.by_peer.get_mut(peer);
+            record.is_some_and(|own| !std::mem::replace(&mut own.awaits_refresh, true))
+        });
+        peers
+    }
+
+    /// Whether the backend is still to be asked about a connection: it is now.
+    pub(super) fn take_refresh(&mut self, peer: Peer) -> bool {
+        let record = self.by_peer.get_mut(&peer);
+        let is_due = record.is_some_and(|own| std::mem::take(&mut own.awaits_refresh));
+        self.trim(peer);
+        is_due
     }
 
     /// Keeps a value about a connection, or forgets it.
@@ -240,25 +297,28 @@ impl Members {
         }
         if members.is_empty() {
             self.channels.remove(name);
+            self.channels.shrink_if_sparse(0);
+        } else {
+            members.shrink_if_sparse(MEMBERS_KEPT);
         }
         left.filters.is_empty()
     }
 
-    /// Maps keep their peak otherwise.
+    /// Keeps nothing of a connection of which nothing is to be kept.
     fn trim(&mut self, peer: Peer) {
         if self.by_peer.get(&peer).is_some_and(Record::is_empty) {
             self.by_peer.remove(&peer);
         }
-        if self.by_peer.is_empty() {
-            *self = Self::default();
-        }
+        self.by_peer.shrink_if_sparse(0);
     }
 }
 
 impl Record {
     fn is_empty(&self) -> bool {
-        let Self { channels, positions: _, meta, keep_alive, delayed, reminder: _ } = self;
-        channels.is_empty() && meta.is_empty() && keep_alive.is_none() && delayed.is_none()
+        let Self { channels, positions: _, meta, keep_alive, delayed, reminder: _, .. } = self;
+        let Self { is_closing, awaits_refresh, .. } = *self;
+        let has_none = channels.is_empty() && meta.is_empty();
+        has_none && keep_alive.is_none() && delayed.is_none() && !is_closing && !awaits_refresh
     }
 
     /// The index of a channel among those of the connection.
@@ -281,6 +341,8 @@ impl KeptAlive {
 
 /// Channels of one connection; further ones are left out, as Pushpin does.
 const CHANNELS_MAX: usize = 20;
+/// 8 KiB, which a channel keeps as long as it has a member.
+const MEMBERS_KEPT: usize = 256;
 /// Values that are kept about one connection.
 const META_MAX: usize = 32;
 
@@ -329,6 +391,27 @@ mod tests {
         assert_eq!((peers(&own, "a"), peers(&own, "b")), (vec![peer(2)], vec![]));
         own.remove(peer(2));
         assert!(own.channels.is_empty() && own.channels.capacity() == 0);
+    }
+
+    #[test]
+    fn a_peak_of_members_leaves_no_memory_behind() {
+        let mut own = Members::default();
+        let all = 20 * slot_number(MEMBERS_KEPT);
+        for number in 0..all {
+            assert!(joins(&mut own, number, "a"));
+        }
+        // One that leaves the channel, and one that ends, each as often.
+        for number in 1..all {
+            match number % 2 {
+                0 => assert!(own.unsubscribe(peer(number), "a").is_some()),
+                _ => own.remove(peer(number)),
+            }
+        }
+        assert_eq!(peers(&own, "a"), [peer(0)]);
+        assert_eq!(own.channels["a"].capacity(), MEMBERS_KEPT);
+        assert!(own.by_peer.capacity() < 8, "{}", own.by_peer.capacity());
+        own.remove(peer(0));
+        assert_eq!((own.channels.capacity(), own.by_peer.capacity()), (0, 0));
     }
 
     #[test]
@@ -412,6 +495,10 @@ mod tests {
         Close(u32),
         /// Has a value, with which its record outlives its memberships, or no more.
         SetMeta(u32, bool),
+        CloseAll(u8),
+        RefreshAll(u8),
+        /// Its turn to be asked about has come.
+        TakeRefresh(u32),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -422,14 +509,20 @@ mod tests {
             1 => (0..12u32).prop_map(Step::Close),
             1 => (0..12u32, any::<bool>())
                 .prop_map(|(number, has_value)| Step::SetMeta(number, has_value)),
+            1 => (0..5u8).prop_map(Step::CloseAll),
+            1 => (0..5u8).prop_map(Step::RefreshAll),
+            1 => (0..12u32).prop_map(Step::TakeRefresh),
         ]
     }
 
-    /// The naive twin: a map of the members of each channel, and a set of the connections with a value.
+    /// The naive twin: a map of the members of each channel, and sets of the connections with a value and of
+    /// those with something left to do.
     #[derive(Debug, Default)]
     struct Twin {
         channels: BTreeMap<String, BTreeMap<u32, &'static [Filter]>>,
         with_value: BTreeSet<u32>,
+        closing: BTreeSet<u32>,
+        to_refresh: BTreeSet<u32>,
     }
 
     impl Twin {
@@ -441,6 +534,12 @@ mod tests {
         }
 
         fn close(&mut self, number: u32) {
+            self.leave_all(number);
+            self.closing.remove(&number);
+            self.to_refresh.remove(&number);
+        }
+
+        fn leave_all(&mut self, number: u32) {
             self.with_value.remove(&number);
             for members in self.channels.values_mut() {
                 members.remove(&number);
@@ -467,9 +566,21 @@ mod tests {
             let known: BTreeSet<u32> = own.by_peer.keys().map(|own| own.key.index).collect();
             let mut wanted = self.with_value.clone();
             wanted.extend(self.channels.values().flat_map(BTreeMap::keys));
+            wanted.extend(self.closing.iter().chain(&self.to_refresh));
             prop_assert_eq!(known, wanted);
+            let closing = (0..12).filter(|number| own.is_closing(peer(*number)));
+            prop_assert!(closing.eq(self.closing.iter().copied()));
             Ok(())
         }
+
+        /// The members of a channel.
+        fn of(&self, channel: &str) -> BTreeSet<u32> {
+            self.channels.get(channel).into_iter().flatten().map(|own| *own.0).collect()
+        }
+    }
+
+    fn numbers(peers: Vec<Peer>) -> BTreeSet<u32> {
+        peers.into_iter().map(|own| own.key.index).collect()
     }
 
     proptest! {
@@ -481,7 +592,9 @@ mod tests {
                     Step::Join(number, channel, filters) => {
                         let (channel, filters) = (channel.to_string(), FILTERS[filters]);
                         own.subscribe(peer(number), &channel, filters);
-                        twin.channels.entry(channel).or_default().insert(number, filters);
+                        if !twin.closing.contains(&number) {
+                            twin.channels.entry(channel).or_default().insert(number, filters);
+                        }
                     }
                     Step::Leave(number, channel) => {
                         let channel = channel.to_string();
@@ -500,6 +613,23 @@ mod tests {
                         own.set_meta(peer(number), "user", None);
                         twin.with_value.remove(&number);
                     }
+                    Step::CloseAll(channel) => {
+                        let channel = channel.to_string();
+                        let members = twin.of(&channel);
+                        prop_assert_eq!(numbers(own.begin_close(&channel, |_, _| {})), members.clone());
+                        members.iter().for_each(|number| twin.leave_all(*number));
+                        twin.closing.extend(members);
+                    }
+                    Step::RefreshAll(channel) => {
+                        let channel = channel.to_string();
+                        let members = &twin.of(&channel) - &twin.to_refresh;
+                        prop_assert_eq!(numbers(own.begin_refresh(&channel)), members.clone());
+                        twin.to_refresh.extend(members);
+                    }
+                    Step::TakeRefresh(number) => {
+                        let was_due = twin.to_refresh.remove(&number);
+                        prop_assert_eq!(own.take_refresh(peer(number)), was_due);
+                    }
                 }
                 twin.check(&own)?;
             }
@@ -508,9 +638,10 @@ mod tests {
         /// Whatever happens, the members of the topics are those of the channels without filters.
         #[test]
         fn topics_hold_the_members_without_filters(
-            steps in prop::collection::vec((0..4u8, 1..4u32, 0..3u8, any::<bool>()), 0..60),
+            steps in prop::collection::vec((0..5u8, 1..4u32, 0..3u8, any::<bool>()), 0..60),
         ) {
             let mut own = Members::default();
+            let mut closing = BTreeSet::new();
             let mut topics: BTreeSet<(String, u32)> = BTreeSet::new();
             let mut twin: BTreeMap<(String, u32), bool> = BTreeMap::new();
             for (step, number, channel, is_filtered) in steps {
@@ -521,14 +652,22 @@ mod tests {
                         let change = own.subscribe(peer(number), &key.0, filters);
                         if change.leaves.is_some() { topics.remove(&key); }
                         if change.joins.is_some() { topics.insert(key.clone()); }
-                        twin.insert(key, is_filtered);
+                        if !closing.contains(&number) { twin.insert(key, is_filtered); }
                     }
                     2 => {
                         if own.unsubscribe(peer(number), &key.0).is_some() { topics.remove(&key); }
                         twin.remove(&key);
                     }
+                    3 => {
+                        let closed = own.begin_close(&key.0, |peer, topic| {
+                            topics.remove(&(topic.to_string(), peer.key.index));
+                        });
+                        closing.extend(closed.iter().map(|own| own.key.index));
+                        twin.retain(|(_, own), _| !closing.contains(own));
+                    }
                     _ => {
                         own.remove(peer(number));
+                        closing.remove(&number);
                         // The hub drops its members by itself.
                         topics.retain(|(_, own)| *own != number);
                         twin.retain(|(_, own), _| *own != number);

@@ -2,21 +2,30 @@
 //! a scripted peer, which holds the conversations and answers when a seed says so.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
+use tidegate::events::filter::{Filter, Meta};
+use tidegate::events::grip::Control;
+use tidegate::events::publish::{ChannelAction, ChannelItem};
 use tidegate::events::{
-    About, ClientEvent, Conversation, ConversationLimits, End, EventRequest, ReplyFacts,
+    About, Action, ClientEvent, Conversation, ConversationLimits, End, EventRequest, ReplyFacts,
     encode_event,
 };
 use tidegate::events::{EventKind, Events as Told};
 use tidegate::http::{ForwardRules, Rejection};
+use tidegate::inspect::Query;
+use tidegate::mail::ReplyReceiver;
 use tidegate::services::{
     Accept, EventAnswer, EventBackend, EventOpening, EventRoom, Events, EventsSettings, Peer,
-    RouteOptions, ServiceMessage, ServiceSender,
+    Route, RouteOptions, ServiceMessage, ServiceSender,
 };
 use tidegate::sim::Random;
 use tidegate::timer::Millis;
+use tidegate::ws::CloseCode;
 
 use crate::client::Client;
+use crate::operator::send;
+use crate::services::Journal;
 use crate::wire::TEXT;
 use crate::world::{Setup, World, socket};
 
@@ -38,6 +47,8 @@ struct Entry {
     is_paused: bool,
     is_let_in: bool,
     is_gone: bool,
+    /// How often it was to be asked about.
+    refreshed: usize,
 }
 
 impl Entry {
@@ -92,6 +103,12 @@ impl Scripted {
         entry.begin();
     }
 
+    /// Makes the client of an entry a member of a channel.
+    fn subscribe(&self, index: usize, channel: &str, filters: &[Filter]) {
+        let control = Control::Subscribe(channel.to_owned(), filters.to_vec());
+        self.entries()[index].post(None, vec![Action::Control(control)]);
+    }
+
     /// The backend dies in the middle of a request.
     fn fail(&self, index: usize) {
         let mut entries = self.entries();
@@ -101,18 +118,14 @@ impl Scripted {
         let refused = || Err(Rejection::bad_gateway("the backend is dead"));
         let decision = (about == About::Opening).then(refused);
         let is_dropped = about == About::Messages && !entry.is_gone;
-        let actions = if is_dropped { vec![tidegate::events::Action::Drop] } else { Vec::new() };
+        let actions = if is_dropped { vec![Action::Drop] } else { Vec::new() };
         entry.post(decision, actions);
         entry.begin();
     }
 }
 
 impl Entry {
-    fn post(
-        &mut self,
-        decision: Option<Result<Accept, Rejection>>,
-        actions: Vec<tidegate::events::Action>,
-    ) {
+    fn post(&mut self, decision: Option<Result<Accept, Rejection>>, actions: Vec<Action>) {
         let held = self.conversation.held_bytes();
         let released_bytes = self.charged - held;
         self.charged = held;
@@ -139,6 +152,7 @@ impl EventBackend for Scripted {
             is_paused: false,
             is_let_in: false,
             is_gone: false,
+            refreshed: 0,
         };
         entry.begin();
         self.entries().push(entry);
@@ -168,11 +182,19 @@ impl EventBackend for Scripted {
             entry.is_gone = true;
         });
     }
+
+    fn refresh(&self, peer: Peer, _: Millis) {
+        self.with(peer, |entry| entry.refreshed += 1);
+    }
 }
 
 fn world(seed: u64, backend: &Arc<Scripted>) -> World {
     let mut setup = Setup { seed, ..Setup::default() };
     setup.server.loops = 2;
+    World::serving(&setup, |journal| vec![route(backend, journal)])
+}
+
+fn route(backend: &Arc<Scripted>, journal: &Journal) -> Route {
     let settings = Arc::new(EventsSettings {
         backend: Arc::clone(backend) as _,
         rules: ForwardRules::default(),
@@ -180,10 +202,8 @@ fn world(seed: u64, backend: &Arc<Scripted>) -> World {
         paths: vec!["/events".to_owned()],
         passes_pings: false,
     });
-    World::serving(&setup, |journal| {
-        let options = RouteOptions::default();
-        vec![socket("/events", &options, journal, move |_, _| Events::new(Arc::clone(&settings)))]
-    })
+    let options = RouteOptions::default();
+    socket("/events", &options, journal, move |_, _| Events::new(Arc::clone(&settings)))
 }
 
 /// A client and the messages that it has sent.
@@ -341,4 +361,175 @@ fn what_comes_while_a_request_is_under_way_travels_in_the_next() {
     backend.answer(0);
     world.exchange(&mut client);
     client.assert_received(&["0", "1", "2", "3"]);
+}
+
+/// A client that is let in, and perhaps a member of channels. Its entry is the last of the backend.
+fn let_in(world: &mut World, backend: &Scripted, loop_index: usize, channels: &[&str]) -> Client {
+    let mut client = world.connect(loop_index);
+    client.ask("/events");
+    world.settle();
+    let index = backend.entries().len() - 1;
+    backend.answer(index);
+    for channel in channels {
+        let filters: &[Filter] = if index.is_multiple_of(3) { &[Filter::SkipSelf] } else { &[] };
+        backend.subscribe(index, channel, filters);
+    }
+    world.exchange(&mut client);
+    assert_eq!(client.received.status, Some(101));
+    client
+}
+
+/// Has all loops do from their next turn on what an item says; how many members each names then.
+fn give(world: &World, channel: &str, action: ChannelAction) -> Vec<ReplyReceiver<usize>> {
+    let (id, prev_id, meta) = (None, None, Meta::default());
+    let item = Arc::new(ChannelItem { channel: channel.into(), id, prev_id, meta, action });
+    let to_loop = |loop_index| {
+        let (item, publishes) = (Arc::clone(&item), loop_index == 0);
+        send(world, loop_index, move |reply| Query::Channel { item, publishes, reply })
+    };
+    (0..2).map(to_loop).collect()
+}
+
+fn text(content: &str) -> ChannelAction {
+    ChannelAction::Send(ClientEvent::Text, content.into())
+}
+
+fn close(code: CloseCode) -> ChannelAction {
+    ChannelAction::Close(code, "bye".to_owned())
+}
+
+fn counts(answers: Vec<ReplyReceiver<usize>>) -> Vec<usize> {
+    answers.into_iter().map(|own| own.wait(Duration::ZERO).unwrap()).collect()
+}
+
+/// Members of the first loop, more than a turn closes.
+const CROWD: usize = 700;
+/// As many a turn may close, or ask about.
+const PART_MAX: usize = 500;
+/// A turn that does a part, with what noting them has cost.
+const PART_WORK_MAX: u64 = 1_100_000 + CROWD as u64 * 600;
+
+/// A world with members of the channel "crowd" and the same of "other", and a client that is in none.
+fn crowded(backend: &Arc<Scripted>) -> (World, Vec<Client>, Client) {
+    let mut world = world(7, backend);
+    let mut member = |_| let_in(&mut world, backend, 0, &["crowd", "other"]);
+    let members: Vec<Client> = (0..CROWD).map(&mut member).collect();
+    let outsider = let_in(&mut world, backend, 0, &[]);
+    (world, members, outsider)
+}
+
+#[test]
+fn members_of_a_channel_that_is_closed_end_in_parts_and_hear_nothing_more_of_it() {
+    let backend = Arc::new(Scripted::default());
+    let (mut world, mut members, mut outsider) = crowded(&backend);
+    let code = CloseCode::GOING_AWAY;
+    give(&world, "crowd", text("before"));
+    let answers = give(&world, "crowd", close(code));
+    let too_late = [give(&world, "crowd", text("late")), give(&world, "other", text("late"))];
+    let (mut ended, mut parts) = (0, 0);
+    let mut is_first = true;
+    while ended < CROWD {
+        assert!(world.step().unwrap(), "{ended} of {CROWD} have ended");
+        let used = world.server.work_used(0).unwrap();
+        if is_first {
+            // They go on in the turns behind it. One is gone before, one would be a member again, and the
+            // channel has a new one.
+            is_first = false;
+            members[CROWD - 2].shutdown();
+            backend.subscribe(CROWD - 1, "crowd", &[]);
+            backend.subscribe(CROWD, "crowd", &[]);
+        } else {
+            assert!(used < PART_WORK_MAX, "a turn of {used} units");
+        }
+        let is_over = |own: &mut Client| {
+            own.read_all();
+            own.received.close_code() == Some(code.number()) || own.is_gone()
+        };
+        let before = ended;
+        ended = members.iter_mut().map(is_over).filter(|is_over| *is_over).count();
+        assert!(ended - before <= PART_MAX, "{} in a turn", ended - before);
+        parts += usize::from(ended > before);
+        // In the order in which they have joined, but for the one that ended by itself.
+        let in_order = members.iter().take_while(|own| own.received.close_code().is_some()).count();
+        assert!(in_order + 2 >= ended, "{in_order} of {ended}");
+    }
+    assert!(parts >= 3, "{parts} parts");
+    assert_eq!(counts(answers), [CROWD, 0]);
+    for answers in too_late {
+        assert_eq!(counts(answers), [0, 0]);
+    }
+    for member in &members {
+        member.assert_received(&["before"]);
+    }
+    let answers = give(&world, "crowd", text("new"));
+    world.exchange(&mut outsider);
+    assert_eq!(counts(answers), [1, 0]);
+    outsider.assert_received(&["new"]);
+    assert_eq!(world.counter("effects_ignored"), 0);
+    assert!(!world.step().unwrap(), "nothing is left to do");
+}
+
+#[test]
+fn a_backend_is_asked_about_the_members_of_a_channel_in_parts_and_once() {
+    let backend = Arc::new(Scripted::default());
+    let (mut world, members, _outsider) = crowded(&backend);
+    let refreshed = || {
+        let entries = backend.entries();
+        entries.iter().map(|own| own.refreshed).collect::<Vec<usize>>()
+    };
+    for round in 1..3 {
+        let answers = [(); 2].map(|()| give(&world, "crowd", ChannelAction::Refresh));
+        let mut parts = 0;
+        loop {
+            let before: usize = refreshed().iter().sum();
+            if !world.step().unwrap() {
+                break;
+            }
+            let done = refreshed().iter().sum::<usize>() - before;
+            assert!(done <= PART_MAX, "{done} in a turn");
+            parts += usize::from(done > 0);
+            let used = world.server.work_used(0).unwrap();
+            assert!(used < PART_WORK_MAX, "a turn of {used} units");
+        }
+        assert!(parts >= 2, "{parts} parts");
+        let mut wanted = vec![round; CROWD];
+        wanted.push(0);
+        assert_eq!(refreshed(), wanted);
+        for answers in answers {
+            assert_eq!(counts(answers), [CROWD, 0]);
+        }
+    }
+    assert!(members.iter().all(|own| !own.is_gone()));
+}
+
+/// A reload, also one without the route, and a drain change nothing about those that are to be closed.
+#[test]
+fn the_closing_of_members_survives_reloads_and_drains() {
+    for change in 0..3 {
+        let backend = Arc::new(Scripted::default());
+        let (mut world, mut members, mut outsider) = crowded(&backend);
+        let code = CloseCode::from_wire(4100).unwrap();
+        give(&world, "crowd", close(code));
+        world.step().unwrap();
+        match change {
+            0 => world.reload(|_| {}, &[route(&backend, &world.journal)]),
+            1 => world.reload(|_| {}, &[]),
+            _ => world.drain(60_000, false),
+        }
+        world.settle();
+        let drained = CloseCode::GOING_AWAY.number();
+        for member in &mut members {
+            world.exchange(member);
+            let found = member.received.close_code();
+            let wanted = [Some(code.number()), Some(drained).filter(|_| change == 2)];
+            assert!(found.is_some() && wanted.contains(&found), "{change}: {found:?}");
+            member.shutdown();
+        }
+        world.exchange(&mut outsider);
+        let is_closed = outsider.received.close_code().is_some();
+        assert_eq!(is_closed, change == 2, "{change}");
+        outsider.shutdown();
+        world.settle();
+        assert_eq!(world.server.connection_count(), 0);
+    }
 }
