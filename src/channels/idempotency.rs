@@ -112,6 +112,6 @@ mod tests {
         own.add("1", None, Millis(1));
         assert_eq!((own.get("0"), own.get("1")), (None, Some(None)));
         assert_eq!(own.results.len(), IDEMPOTENT_MAX + 1);
-        assert_eq!(own.key_bytes, own.results.keys().map(|key| key.len()).sum());
+        assert_eq!(own.key_bytes, own.results.keys().map(|key| key.len()).sum::<usize>());
     }
 }

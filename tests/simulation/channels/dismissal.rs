@@ -73,7 +73,7 @@ fn members_of_a_channel_that_is_closed_leave_it_in_parts() {
     let action = ChannelAction::Close(CloseCode::NORMAL, "bye".to_owned());
     let (id, prev_id, meta) = (None, None, Meta::default());
     let item = Arc::new(ChannelItem { channel: "crowd".into(), action, id, prev_id, meta });
-    let count = send(&mut world, 0, |reply| Query::Channel { item, publishes: true, reply });
+    let count = send(&world, 0, |reply| Query::Channel { item, publishes: true, reply });
     world.step().unwrap();
     speaker.send(json!({ "publish": { "channel": "crowd", "data": 2 } }));
     run(&mut world, &mut bystander);
