@@ -4,6 +4,7 @@
 //! order is kept for a short time, as a stream is what has one order with every engine, and what was said during a
 //! short cut is found there afterwards.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -26,8 +27,18 @@ pub(super) struct SharedTopics<C> {
     remote: RemoteEngine<Context<C>>,
     namespace: Namespace,
     events: VecDeque<TopicEvent<C>>,
+    /// What the engine has said and was not taken yet, behind `events`. A delivery waits with its credit, so that
+    /// the engine is held up by those who are behind.
+    deliveries: VecDeque<Delivery>,
     /// Empty between two calls.
     unread: Vec<EngineEvent<Context<C>>>,
+}
+
+/// What the engine has said at once, as far as it is not taken.
+struct Delivery {
+    events: std::vec::IntoIter<PortEvent>,
+    /// Dropped with the last of them.
+    _credit: Option<Box<dyn Any + Send>>,
 }
 
 enum Context<C> {
@@ -61,6 +72,7 @@ impl<C> SharedTopics<C> {
             remote: RemoteEngine::new(Port::default(), WAITING_MAX),
             namespace,
             events: VecDeque::new(),
+            deliveries: VecDeque::new(),
             unread: Vec::new(),
         }
     }
@@ -117,19 +129,28 @@ impl<C> SharedTopics<C> {
 
     /// Takes what the engine says.
     pub(super) fn on_delivery(&mut self, delivery: EngineDelivery) {
-        for event in delivery.events {
-            if let PortEvent::Gone(node) = event {
-                self.events.push_back(TopicEvent::Gone(node));
-            } else {
-                self.remote.on_event(event, &mut self.unread);
-            }
-            self.gather();
-        }
+        let EngineDelivery { events, credit } = delivery;
+        self.deliveries.push_back(Delivery { events: events.into_iter(), _credit: credit });
     }
 
-    /// What comes next; to be called until there is nothing, after each of the others.
+    /// What comes next; to be called until there is nothing, after each of the others, at once or in later turns.
     pub(super) fn next_event(&mut self) -> Option<TopicEvent<C>> {
+        while self.events.is_empty() {
+            match self.deliveries.front_mut()?.events.next() {
+                Some(PortEvent::Gone(node)) => return Some(TopicEvent::Gone(node)),
+                Some(event) => {
+                    self.remote.on_event(event, &mut self.unread);
+                    self.gather();
+                }
+                None => drop(self.deliveries.pop_front()),
+            }
+        }
         self.events.pop_front()
+    }
+
+    /// Whether something may come next.
+    pub(super) fn has_events(&self) -> bool {
+        !self.events.is_empty() || !self.deliveries.is_empty()
     }
 
     fn send(&mut self) {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::across::{Across, AcrossEvent, Login};
+use super::allowance::{Allowance, FORGET_WORK, STEP};
 use super::broadcast_line;
 use super::event::ServerEvent;
 use super::room_ref::{ClientFormat, ENTRIES_KEPT, RoomRef};
@@ -79,6 +80,8 @@ pub(super) struct Home {
     rooms: HashMap<Arc<str>, HomeRoom>,
     /// The other gateways, where several are one.
     across: Option<Box<Across>>,
+    /// Whether a step has left something of what comes of these for the next turn.
+    is_behind: bool,
 }
 
 #[derive(Debug)]
@@ -101,7 +104,7 @@ struct RoomMember {
 
 impl Home {
     pub(super) fn new(settings: Arc<RoomSettings>, across: Option<Box<Across>>) -> Self {
-        Self { settings, rooms: HashMap::new(), across }
+        Self { settings, rooms: HashMap::new(), across, is_behind: false }
     }
 
     /// Whether rooms are on other gateways as well.
@@ -124,8 +127,9 @@ impl Home {
     /// Some time has passed.
     pub(super) fn on_tick(&mut self, effects: &mut Effects<'_>) {
         if let Some(across) = &mut self.across {
-            across.on_tick();
+            across.on_tick(effects.now());
         }
+        self.is_behind = false;
         self.take_events(effects);
     }
 
@@ -137,12 +141,25 @@ impl Home {
         self.take_events(effects);
     }
 
+    /// Does what comes of other gateways, as much as one step may. The next turn goes on with the rest, and not the
+    /// next callback: there may be many in a turn.
     fn take_events(&mut self, effects: &mut Effects<'_>) {
+        if self.across.is_none() || self.is_behind {
+            return;
+        }
         let is_one = self.settings.logins == Logins::One;
-        while let Some(events) = self.across.as_mut().and_then(|own| own.next_events(is_one)) {
+        let mut allowance = Allowance::new(STEP);
+        while let Some(across) = &mut self.across
+            && let Some(events) = across.next_events(is_one, &mut allowance)
+        {
             for (name, event) in events {
                 self.take_event(&name, event, effects);
             }
+        }
+        effects.charge_work(allowance.spent());
+        self.is_behind = self.across.as_ref().is_some_and(|own| own.is_behind());
+        if self.is_behind {
+            effects.tick_again();
         }
     }
 
@@ -150,12 +167,19 @@ impl Home {
         if let Some(room) = self.rooms.get_mut(name) {
             room.take(&self.settings, event, effects);
             if room.members.is_empty() {
-                self.rooms.remove(name);
-                self.rooms.shrink_if_sparse(ENTRIES_KEPT);
-                if let Some(across) = &mut self.across {
-                    across.forget(name);
-                }
+                self.forget(name, effects);
             }
+        }
+    }
+
+    /// A room has no member here any more.
+    fn forget(&mut self, name: &str, effects: &mut Effects<'_>) {
+        let Some(room) = self.rooms.remove(name) else { return };
+        self.rooms.shrink_if_sparse(ENTRIES_KEPT);
+        if let Some(across) = &mut self.across {
+            across.forget(name);
+            // Those who are left are elsewhere.
+            effects.charge_work(room.roster.count() as u64 * FORGET_WORK);
         }
     }
 
@@ -281,15 +305,11 @@ impl Home {
         let Some(room) = self.rooms.get_mut(room_name) else { return };
         room.leave(peer, effects);
         let is_empty = room.members.is_empty();
-        if is_empty {
-            self.rooms.remove(room_name);
-            self.rooms.shrink_if_sparse(ENTRIES_KEPT);
-        }
         if let Some(across) = &mut self.across {
             across.leave(room_name, peer);
-            if is_empty {
-                across.forget(room_name);
-            }
+        }
+        if is_empty {
+            self.forget(room_name, effects);
         }
     }
 }
@@ -530,3 +550,6 @@ impl HomeRoom {
         effects.send(peer, snapshot.to_frame());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@
 //! connections do (`entry`), in one order, and each knows the members of all (`shared_room`, `across`).
 
 mod across;
+mod allowance;
 mod broadcast_line;
 mod entry;
 mod event;

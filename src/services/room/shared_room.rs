@@ -4,10 +4,17 @@
 //! entries, and are settled once these have come back. Of two logins with one name the one whose entry comes later
 //! holds the name: a gateway that reads a login of another closes its own that is settled, and keeps the one that
 //! is still on its way. What gateways tell after a cut is compared by the time of the login.
+//!
+//! A gateway may have very many members, so what concerns all of them is done in steps with an [`Allowance`]. The
+//! state is whole after each step: connections here may come and go before the next. Entries are not read before
+//! the last.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::allowance::{
+    Allowance, ENTRY_WORK, KEY_WORK, LISTED_WORK, LOOK_WORK, MEMBER_WORK, MOVE_WORK, READ_WORK,
+};
 use super::entry::{Entry, Listed, MemberKey};
 use crate::services::Peer;
 
@@ -33,6 +40,8 @@ struct OwnMember {
 /// Where the entry of a member here is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EntryState {
+    /// Not said: it will be, as the first word of this gateway is not said either, or not to its end.
+    Held,
     /// On its way: it comes behind all that was read.
     Ahead,
     /// It was read.
@@ -44,8 +53,33 @@ enum EntryState {
 #[derive(Debug, Default)]
 struct OtherNode {
     members: BTreeMap<MemberKey, OtherMember>,
-    /// The parts of a list that have come so far.
-    parts: Vec<Listed>,
+    /// Those of whom nothing was said since a list of this gateway has begun. Who is left here at its end is gone.
+    unlisted: BTreeMap<MemberKey, OtherMember>,
+}
+
+/// A part of the list of another gateway, as far as it is not read yet.
+#[derive(Debug)]
+pub(super) struct ListPart {
+    node: u64,
+    is_first: bool,
+    is_last: bool,
+    asks: bool,
+    /// Whether those whom it names are held for listed.
+    are_kept: bool,
+    members: std::vec::IntoIter<Listed>,
+}
+
+/// The own list, as far as it is not said yet.
+#[derive(Debug)]
+pub(super) struct Telling {
+    asks: bool,
+    is_first: bool,
+    is_listed: bool,
+    /// Those who are not listed yet, of those who were here when it began.
+    rest: Vec<Peer>,
+    /// Those whose entries follow the list.
+    held: Vec<Peer>,
+    part_max: usize,
 }
 
 #[derive(Debug)]
@@ -105,7 +139,7 @@ impl SharedRoom {
         let holder = name.filter(|_| is_one).and_then(|name| self.holders.get(name).copied());
         match holder {
             Some(Holder::Other(node, key)) => {
-                let known = self.others.get(&node).and_then(|own| own.members.get(&key));
+                let known = self.others.get(&node).and_then(|own| own.get(key));
                 since = since.max(known.map_or(0, |own| own.since.saturating_add(1)));
                 self.remove_other(node, key, false, changes);
                 replaced = 1;
@@ -139,8 +173,14 @@ impl SharedRoom {
         Entry::Left { node: self.node, key: MemberKey::of(peer) }
     }
 
-    /// Takes what a gateway says, this one included. `is_one` says whether a name has one holder.
-    pub(super) fn on_entry(&mut self, entry: Entry, is_one: bool, changes: &mut Vec<RoomChange>) {
+    /// Takes what a gateway says, this one included. `is_one` says whether a name has one holder. A part of a list is
+    /// given back, to be read with [`SharedRoom::take_part`] before the next entry.
+    pub(super) fn on_entry(
+        &mut self,
+        entry: Entry,
+        is_one: bool,
+        changes: &mut Vec<RoomChange>,
+    ) -> Option<ListPart> {
         match entry {
             Entry::Say { node, key, name, text } => {
                 if !is_one || self.may_say(node, key, &name) {
@@ -161,18 +201,8 @@ impl SharedRoom {
             Entry::Left { node, key } => self.remove_other(node, key, true, changes),
             Entry::Here { node, is_first, is_last, asks, members } if node != self.node => {
                 self.meet(node, changes);
-                let other = self.others.entry(node).or_default();
-                if is_first {
-                    other.parts.clear();
-                }
-                other.parts.extend(members);
-                if is_last {
-                    let all = std::mem::take(&mut other.parts);
-                    self.on_list(node, all, is_one, changes);
-                }
-                if asks && is_last {
-                    changes.push(RoomChange::Asked);
-                }
+                let (are_kept, members) = (false, members.into_iter());
+                return Some(ListPart { node, is_first, is_last, asks, are_kept, members });
             }
             Entry::Here { members, .. } => {
                 for member in members {
@@ -180,57 +210,146 @@ impl SharedRoom {
                 }
             }
         }
+        None
     }
 
-    /// A gateway is gone, with its members. Whether it had any.
-    pub(super) fn on_gone(&mut self, node: u64, changes: &mut Vec<RoomChange>) -> bool {
-        let Some(other) = self.others.remove(&node) else { return false };
-        for (key, member) in other.members {
-            self.release(member.name.as_ref(), Holder::Other(node, key));
-            changes.push(RoomChange::Left { name: member.name, is_told: true });
+    /// Reads on in a part of a list. Whether that is done.
+    pub(super) fn take_part(
+        &mut self,
+        part: &mut ListPart,
+        is_one: bool,
+        allowance: &mut Allowance,
+        changes: &mut Vec<RoomChange>,
+    ) -> bool {
+        let node = part.node;
+        let other = self.others.entry(node).or_default();
+        if part.is_first {
+            if !other.unlist_all(allowance) {
+                return false;
+            }
+            part.is_first = false;
         }
+        if !part.are_kept {
+            part.members.as_slice().iter().for_each(|own| other.keep(own.key));
+            allowance.spend(part.members.len() as u64 * READ_WORK);
+            part.are_kept = true;
+        }
+        if part.is_last && !self.remove_unlisted(node, allowance, changes) {
+            return false;
+        }
+        while !allowance.is_spent() {
+            let Some(member) = part.members.next() else {
+                if part.asks && part.is_last {
+                    changes.push(RoomChange::Asked);
+                }
+                return true;
+            };
+            let before = changes.len();
+            self.on_joined(node, member, (is_one, true), changes);
+            allowance.spend(LOOK_WORK + (changes.len() - before) as u64 * MEMBER_WORK);
+        }
+        false
+    }
+
+    /// A gateway is gone, with its members. Whether all of these are removed. It is asked for them again: if it was
+    /// only not heard for a while, it hears that.
+    pub(super) fn on_gone(
+        &mut self,
+        node: u64,
+        allowance: &mut Allowance,
+        changes: &mut Vec<RoomChange>,
+    ) -> bool {
+        let Some(other) = self.others.get_mut(&node) else { return true };
+        if !other.unlist_all(allowance) || !self.remove_unlisted(node, allowance, changes) {
+            return false;
+        }
+        self.others.remove(&node);
+        changes.push(RoomChange::Doubted);
         true
     }
 
-    /// What was said of these members, or of all, may never come back: they are compared by their times.
-    pub(super) fn abort_wait(&mut self, peer: Option<Peer>, changes: &mut Vec<RoomChange>) {
-        let peers: Vec<Peer> = match peer {
-            Some(peer) => vec![peer],
-            None => self.own.keys().copied().collect(),
-        };
-        for peer in peers {
-            self.settle(peer, EntryState::Nowhere, changes);
+    /// What was said of this member may never come back: it is compared by its time.
+    pub(super) fn abort_wait(&mut self, peer: Peer, changes: &mut Vec<RoomChange>) {
+        self.settle(peer, EntryState::Nowhere, changes);
+    }
+
+    /// As [`SharedRoom::abort_wait`], for all of these, which are taken out. Whether none is left.
+    pub(super) fn abort_waits(
+        &mut self,
+        peers: &mut Vec<Peer>,
+        allowance: &mut Allowance,
+        changes: &mut Vec<RoomChange>,
+    ) -> bool {
+        while !allowance.is_spent() {
+            let Some(peer) = peers.pop() else { return true };
+            let before = changes.len();
+            self.abort_wait(peer, changes);
+            allowance.spend(LOOK_WORK + (changes.len() - before) as u64 * MEMBER_WORK);
+        }
+        false
+    }
+
+    /// The members here.
+    pub(super) fn peers(&self, allowance: &mut Allowance) -> Vec<Peer> {
+        allowance.spend(self.own.len() as u64 * KEY_WORK);
+        self.own.keys().copied().collect()
+    }
+
+    /// A member here is not told to the others before the first word is said.
+    pub(super) fn hold(&mut self, peer: Peer) {
+        if let Some(own) = self.own.get_mut(&peer) {
+            own.state = EntryState::Held;
         }
     }
 
-    /// All members here, in parts; only those that are settled if the others have heard nothing yet. With `asks`
-    /// the others say theirs.
-    pub(super) fn here(&self, asks: bool, is_first_word: bool) -> Vec<Entry> {
-        // Who is told already is listed as well, or it would be held for gone.
-        let told =
-            self.own.iter().filter(|(_, own)| own.state != EntryState::Ahead || !is_first_word);
-        let members: Vec<Listed> =
-            told.map(|(peer, own)| self.listed(*peer, own.name.as_ref(), own.since)).collect();
-        let count = members.len().div_ceil(PART_MAX).max(1);
-        let mut members = members.into_iter();
-        let part = |index| Entry::Here {
-            node: self.node,
-            is_first: index == 0,
-            is_last: index + 1 == count,
-            asks,
-            members: members.by_ref().take(PART_MAX).collect(),
-        };
-        (0..count).map(part).collect()
+    /// What is said next in the course of `telling`, with the member where it is of one alone. At least one part of
+    /// the list, and then the entries of those who are held, as many as the step may say.
+    pub(super) fn tell(
+        &mut self,
+        telling: &mut Telling,
+        allowance: &mut Allowance,
+    ) -> Vec<(Option<Peer>, Entry)> {
+        if !telling.is_listed {
+            return vec![(None, self.tell_part(telling, allowance))];
+        }
+        let mut entries = Vec::new();
+        while !allowance.is_spent()
+            && let Some(peer) = telling.held.pop()
+        {
+            allowance.spend(LOOK_WORK);
+            let own = self.own.get_mut(&peer).filter(|own| own.state == EntryState::Held);
+            // One that is gone was never told, and one that has taken a name since was told with that.
+            let Some(own) = own else { continue };
+            own.state = EntryState::Ahead;
+            let (name, since) = (own.name.clone(), own.since);
+            let member = self.listed(peer, name.as_ref(), since);
+            entries.push((Some(peer), Entry::Joined { node: self.node, member }));
+            allowance.spend(ENTRY_WORK);
+        }
+        entries
     }
 
-    /// What members here have to tell that are not settled.
-    pub(super) fn unsettled(&self) -> Vec<(Peer, Entry)> {
-        let unsettled = self.own.iter().filter(|(_, own)| own.state == EntryState::Ahead);
-        let entry = |(peer, own): (&Peer, &OwnMember)| {
-            let member = self.listed(*peer, own.name.as_ref(), own.since);
-            (*peer, Entry::Joined { node: self.node, member })
-        };
-        unsettled.map(entry).collect()
+    fn tell_part(&self, telling: &mut Telling, allowance: &mut Allowance) -> Entry {
+        let is_first = std::mem::take(&mut telling.is_first);
+        if is_first {
+            telling.rest = self.peers(allowance);
+        }
+        let from = telling.rest.len().saturating_sub(telling.part_max);
+        let mut members = Vec::with_capacity(telling.rest.len() - from);
+        for peer in telling.rest.drain(from..) {
+            match self.own.get(&peer) {
+                // That it is gone was said by itself.
+                None => {}
+                Some(own) if own.state == EntryState::Held => telling.held.push(peer),
+                // Who is told already is listed as well, or it would be held for gone.
+                Some(own) => members.push(self.listed(peer, own.name.as_ref(), own.since)),
+            }
+            allowance.spend(LISTED_WORK);
+        }
+        allowance.spend(ENTRY_WORK);
+        telling.is_listed = telling.rest.is_empty();
+        let (node, is_last, asks) = (self.node, telling.is_listed, telling.asks);
+        Entry::Here { node, is_first, is_last, asks, members }
     }
 
     fn listed(&self, peer: Peer, name: Option<&Arc<str>>, since: u64) -> Listed {
@@ -264,22 +383,21 @@ impl SharedRoom {
         }
     }
 
-    fn on_list(
+    /// Removes who was not listed. Whether that is done.
+    fn remove_unlisted(
         &mut self,
         node: u64,
-        all: Vec<Listed>,
-        is_one: bool,
+        allowance: &mut Allowance,
         changes: &mut Vec<RoomChange>,
-    ) {
-        let Some(other) = self.others.get(&node) else { return };
-        let listed: HashSet<MemberKey> = all.iter().map(|own| own.key).collect();
-        let gone = other.members.keys().filter(|key| !listed.contains(key));
-        for key in gone.copied().collect::<Vec<_>>() {
-            self.remove_other(node, key, true, changes);
+    ) -> bool {
+        while !allowance.is_spent() {
+            let unlisted = self.others.get_mut(&node).and_then(|own| own.unlisted.pop_first());
+            let Some((key, OtherMember { name, .. })) = unlisted else { return true };
+            self.release(name.as_ref(), Holder::Other(node, key));
+            changes.push(RoomChange::Left { name, is_told: true });
+            allowance.spend(MEMBER_WORK);
         }
-        for member in all {
-            self.on_joined(node, member, (is_one, true), changes);
-        }
+        false
     }
 
     fn on_joined(
@@ -291,7 +409,9 @@ impl SharedRoom {
     ) {
         let Listed { key, name, mut since } = member;
         let name: Option<Arc<str>> = name.map(Arc::from);
-        let known = self.others.get(&node).and_then(|own| own.members.get(&key));
+        let other = self.others.entry(node).or_default();
+        other.keep(key);
+        let known = other.members.get(&key);
         let had_name = known.map(|own| own.name.is_some());
         if had_name == Some(true) || (had_name.is_some() && name.is_none()) {
             return;
@@ -301,7 +421,7 @@ impl SharedRoom {
         match holder.and_then(|name| self.holders.get(name).copied()) {
             Some(Holder::Own(peer)) => {
                 let Some(own) = self.own.get_mut(&peer) else { return };
-                if own.state == EntryState::Ahead {
+                if matches!(own.state, EntryState::Ahead | EntryState::Held) {
                     // It comes later in the stream, and so it is.
                     own.since = own.since.max(since.saturating_add(1));
                     return;
@@ -316,7 +436,7 @@ impl SharedRoom {
                 is_told = false;
             }
             Some(Holder::Other(other, holder)) => {
-                let known = self.others.get(&other).and_then(|own| own.members.get(&holder));
+                let known = self.others.get(&other).and_then(|own| own.get(holder));
                 let known = known.map_or(0, |own| own.since);
                 if by_time && (known, other) > (since, node) {
                     return changes.push(RoomChange::Doubted);
@@ -345,8 +465,9 @@ impl SharedRoom {
         is_told: bool,
         changes: &mut Vec<RoomChange>,
     ) {
-        let members = self.others.get_mut(&node).map(|own| &mut own.members);
-        let Some(member) = members.and_then(|own| own.remove(&key)) else { return };
+        let Some(member) = self.others.get_mut(&node).and_then(|own| own.remove(key)) else {
+            return;
+        };
         self.release(member.name.as_ref(), Holder::Other(node, key));
         changes.push(RoomChange::Left { name: member.name, is_told });
     }
@@ -357,6 +478,51 @@ impl SharedRoom {
         {
             self.holders.remove(name);
         }
+    }
+}
+
+impl OtherNode {
+    fn get(&self, key: MemberKey) -> Option<&OtherMember> {
+        self.members.get(&key).or_else(|| self.unlisted.get(&key))
+    }
+
+    fn remove(&mut self, key: MemberKey) -> Option<OtherMember> {
+        self.members.remove(&key).or_else(|| self.unlisted.remove(&key))
+    }
+
+    /// Something was said of a member, so it is there.
+    fn keep(&mut self, key: MemberKey) {
+        if let Some(member) = self.unlisted.remove(&key) {
+            self.members.insert(key, member);
+        }
+    }
+
+    /// Holds all members for unlisted. Whether that is done.
+    fn unlist_all(&mut self, allowance: &mut Allowance) -> bool {
+        if self.unlisted.is_empty() {
+            std::mem::swap(&mut self.members, &mut self.unlisted);
+            return true;
+        }
+        // The list before this one was not heard to its end.
+        while !allowance.is_spent() {
+            let Some((key, member)) = self.members.pop_first() else { return true };
+            self.unlisted.insert(key, member);
+            allowance.spend(MOVE_WORK);
+        }
+        false
+    }
+}
+
+impl Telling {
+    /// All members here, from the first on. With `asks` the others say theirs.
+    pub(super) fn new(asks: bool) -> Self {
+        let (rest, held) = (Vec::new(), Vec::new());
+        Self { asks, is_first: true, is_listed: false, rest, held, part_max: PART_MAX }
+    }
+
+    /// Whether all is said.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_listed && self.held.is_empty()
     }
 }
 
