@@ -72,17 +72,18 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    fn start(stream: TcpStream) -> Self {
+    /// One whose publications wait, and what writes them once it is called.
+    fn new(stream: TcpStream) -> (Self, impl FnOnce() + Send + 'static) {
         let (frames, queued) = mpsc::channel::<Arc<[u8]>>();
         let waiting = Arc::<AtomicUsize>::default();
         let left = Arc::clone(&waiting);
         let mut writer = stream.try_clone().unwrap();
-        thread::spawn(move || {
+        let write = move || {
             while queued.recv().is_ok_and(|frame| writer.write_all(&frame).is_ok()) {
                 left.fetch_sub(1, Ordering::Relaxed);
             }
-        });
-        Self { frames, waiting, stream }
+        };
+        (Self { frames, waiting, stream }, write)
     }
 }
 
@@ -90,19 +91,24 @@ impl Subscriber {
 fn serve(stream: TcpStream, hub: &Mutex<Hub>, copies: &dyn Fn(usize, usize) -> usize) {
     // Small, so that the kernel does not hide a slow reader for long.
     SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES).unwrap();
-    let (mut publishes, mut subscribes) = (false, false);
+    let own_stream = stream.try_clone().unwrap();
+    let (mut publishes, mut write) = (false, None);
     let callback = |request: &Request, response: Response| {
         let path = request.uri().path();
         publishes = path == "/publish" || path == "/member";
-        subscribes = path != "/publish";
+        if path != "/publish" {
+            // Before the reply: who has it is to miss nothing, however late this thread goes on.
+            let (subscriber, writes) = Subscriber::new(own_stream);
+            hub.lock().unwrap().subscribers.push(Some(subscriber));
+            write = Some(writes);
+        }
         Ok(response)
     };
     let Ok(mut websocket) = tungstenite::accept_hdr(stream, callback) else {
         return;
     };
-    if subscribes {
-        let writer = websocket.get_ref().try_clone().unwrap();
-        hub.lock().unwrap().subscribers.push(Some(Subscriber::start(writer)));
+    if let Some(write) = write {
+        thread::spawn(write);
     }
     while let Ok(message) = websocket.read() {
         if publishes && (message.is_text() || message.is_binary()) {
