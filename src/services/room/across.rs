@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::allowance::{Allowance, ENTRY_WORK, LOOK_WORK, ROOM_WORK};
 use super::entry::{Entry, MemberKey};
-use super::shared_room::{ListPart, RoomChange, SharedRoom, Telling};
+use super::shared_room::{Entered, ListPart, RoomChange, SharedRoom, Telling};
 use crate::services::shared_topics::{SharedTopics, TopicEvent, topic};
 use crate::services::{EngineDelivery, Peer, RouteId, ServiceSender, SharedEngineLink};
 use crate::timer::Millis;
@@ -162,18 +162,22 @@ impl Across {
         let Some(own) = self.rooms.get_mut(&topic) else { return 0 };
         let Login { peer, name, is_one, is_claim, now } = login;
         let mut changes = Vec::new();
-        let (entry, replaced) = own.shared.enter(peer, name, (is_one, is_claim, now), &mut changes);
+        let login = (is_one, is_claim, now);
+        let Entered { entry, elsewhere, left } = own.shared.enter(peer, name, login, &mut changes);
         match own.hearing {
             Hearing::Heard | Hearing::Telling => {
                 let sent = Sent::Joined(Arc::clone(&topic), peer);
                 self.topics.say(&topic, entry.to_bytes(), sent);
+                if let Some(left) = left {
+                    self.topics.say(&topic, left.to_bytes(), Sent::Members(Arc::clone(&topic)));
+                }
             }
             // It is told once the room is heard.
             Hearing::Asked(_) => own.shared.hold(peer),
             Hearing::Not => own.shared.abort_wait(peer, &mut changes),
         }
         events.extend(changes.into_iter().map(AcrossEvent::Change));
-        replaced
+        elsewhere
     }
 
     /// Tells the others that a member here is gone.

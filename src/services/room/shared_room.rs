@@ -57,6 +57,18 @@ struct OtherNode {
     unlisted: BTreeMap<MemberKey, OtherMember>,
 }
 
+/// What comes of a login here.
+#[derive(Debug)]
+pub(super) struct Entered {
+    /// What to tell the others.
+    pub(super) entry: Entry,
+    /// How many logins elsewhere it replaces.
+    pub(super) elsewhere: usize,
+    /// What to tell the others behind that, if it replaces a login here: one that has passed over the name of that
+    /// login, for one of its own that was on its way, does not learn from the name that it is gone.
+    pub(super) left: Option<Entry>,
+}
+
 /// A part of the list of another gateway, as far as it is not read yet.
 #[derive(Debug)]
 pub(super) struct ListPart {
@@ -126,29 +138,29 @@ impl SharedRoom {
         Self { node, own, others, holders }
     }
 
-    /// A connection here enters, or a member here takes a name. With `is_one` the login elsewhere that holds
-    /// the name is replaced. Returns what to tell the others, and how many logins elsewhere are replaced.
+    /// A connection here enters, or a member here takes a name. With `is_one` the login that holds the name is
+    /// replaced.
     pub(super) fn enter(
         &mut self,
         peer: Peer,
         name: Option<&Arc<str>>,
         (is_one, is_claim, now): (bool, bool, u64),
         changes: &mut Vec<RoomChange>,
-    ) -> (Entry, usize) {
-        let (mut since, mut replaced) = (now, 0);
+    ) -> Entered {
+        let (mut since, mut elsewhere, mut left) = (now, 0, None);
         let holder = name.filter(|_| is_one).and_then(|name| self.holders.get(name).copied());
         match holder {
             Some(Holder::Other(node, key)) => {
                 let known = self.others.get(&node).and_then(|own| own.get(key));
                 since = since.max(known.map_or(0, |own| own.since.saturating_add(1)));
                 self.remove_other(node, key, false, changes);
-                replaced = 1;
+                elsewhere = 1;
             }
             Some(Holder::Own(own)) if own != peer => {
                 let known = self.own.get(&own);
                 since = since.max(known.map_or(0, |own| own.since.saturating_add(1)));
                 self.settle(own, EntryState::Nowhere, changes);
-                self.leave(own);
+                left = self.leave(own);
             }
             Some(Holder::Own(_)) | None => {}
         }
@@ -158,7 +170,7 @@ impl SharedRoom {
         }
         let member = self.listed(peer, name.as_ref(), since);
         self.own.insert(peer, OwnMember { name, since, state: EntryState::Ahead, is_claim });
-        (Entry::Joined { node: self.node, member }, replaced)
+        Entered { entry: Entry::Joined { node: self.node, member }, elsewhere, left }
     }
 
     /// A member here is gone: what to tell the others, if they know of it.

@@ -13,8 +13,6 @@ use crate::key::ConnKey;
 struct Gateway {
     room: SharedRoom,
     members: BTreeMap<u32, Option<Arc<str>>>,
-    /// Those that came without a name and have one by now.
-    named: BTreeSet<u32>,
     /// As the home counts them, by the changes.
     elsewhere: usize,
     names_elsewhere: BTreeMap<Arc<str>, usize>,
@@ -70,7 +68,6 @@ impl Model {
         let gateway = |node| Gateway {
             room: SharedRoom::new(node),
             members: BTreeMap::new(),
-            named: BTreeSet::new(),
             elsewhere: 0,
             names_elsewhere: BTreeMap::new(),
             read: 0,
@@ -191,27 +188,22 @@ impl Model {
     fn enter(&mut self, at: usize, index: u32, name: Option<u8>) {
         let name: Option<Arc<str>> = name.map(|name| format!("n{}", name % 4).into());
         let own = &mut self.gateways[at];
-        // A gateway that has passed over the name of such a one keeps it without a name, and is not told when another
-        // login at the same gateway replaces it. It is told with the next list, which may be a long time.
-        let holder = own.members.iter().find(|(_, other)| name.is_some() && **other == name);
-        if holder.is_some_and(|(holder, _)| own.named.contains(holder)) {
-            return;
-        }
-        if own.members.contains_key(&index) {
-            own.named.insert(index);
-        }
         // The home replaces its own holder.
         own.members.retain(|_, other| other.is_none() || *other != name);
         own.members.insert(index, name.clone());
         let mut changes = Vec::new();
         let login = (true, false, self.now);
-        let (entry, _) = own.room.enter(peer(index), name.as_ref(), login, &mut changes);
+        let Entered { entry, left, .. } =
+            own.room.enter(peer(index), name.as_ref(), login, &mut changes);
         if !own.is_heard {
             own.room.hold(peer(index));
             return self.take(at, changes);
         }
         self.take(at, changes);
         self.say(at, entry, Some(peer(index)));
+        if let Some(left) = left {
+            self.say(at, left, None);
+        }
     }
 
     /// Goes on with what is under way, or reads what comes next.
@@ -365,14 +357,17 @@ fn the_later_login_holds_the_name_at_once() {
 fn messages_of_a_replaced_login_are_dropped_and_those_before_it_are_not() {
     let mut rooms = [0, 1].map(SharedRoom::new);
     let bob: Arc<str> = "bob".into();
-    let (first, _) = rooms[0].enter(peer(7), Some(&bob), (true, true, 1), &mut Vec::new());
+    let mut enter = |at: usize, index| {
+        let login = (true, true, 1);
+        rooms[at].enter(peer(index), Some(&bob), login, &mut Vec::new()).entry
+    };
+    let (first, second) = (enter(0, 7), enter(1, 9));
     let say = |node, index| Entry::Say {
         node,
         key: MemberKey::of(peer(index)),
         name: "bob".into(),
         text: "hi".into(),
     };
-    let (second, _) = rooms[1].enter(peer(9), Some(&bob), (true, true, 1), &mut Vec::new());
     let entries = [first, say(0, 7), second, say(0, 7), say(1, 9)];
     let said = rooms.map(|mut room| {
         let mut changes = Vec::new();
@@ -411,7 +406,7 @@ fn read(room: &mut SharedRoom, entry: &Entry, units: u64) -> (Vec<RoomChange>, u
 
 fn enter(room: &mut SharedRoom, index: u32) -> Entry {
     let name: Arc<str> = index.to_string().into();
-    room.enter(peer(index), Some(&name), (true, false, 1), &mut Vec::new()).0
+    room.enter(peer(index), Some(&name), (true, false, 1), &mut Vec::new()).entry
 }
 
 /// The names that have come and gone.
@@ -600,9 +595,9 @@ fn a_name_has_its_holder_while_a_list_is_heard() {
         read(&mut room, &here(2, &[member(2, Some("ann"), 110)], [false, false]), u64::MAX);
     assert_eq!(changes, []);
     // One that is to be told here comes later than what is heard, and replaces it.
-    let (_, replaced) = room.enter(peer(9), Some(&bob), (true, false, 1), &mut Vec::new());
+    let entered = room.enter(peer(9), Some(&bob), (true, false, 1), &mut Vec::new());
     room.hold(peer(9));
-    assert_eq!((replaced, room.own[&peer(9)].since), (1, 101));
+    assert_eq!((entered.elsewhere, room.own[&peer(9)].since), (1, 101));
     let again = Entry::Joined { node: 3, member: member(3, Some("bob"), 200) };
     assert_eq!(read(&mut room, &again, 1).0, []);
     assert_eq!(room.own[&peer(9)].since, 201);
