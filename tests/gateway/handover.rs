@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
@@ -24,7 +24,7 @@ pub(crate) struct Installation {
 impl Installation {
     pub(crate) fn new(config: &str) -> Self {
         let own = Self { folder: tempfile::tempdir().unwrap() };
-        fs::copy(PROGRAM, own.program()).unwrap();
+        copy_program(Path::new(PROGRAM), &own.program());
         own.configure(config);
         own
     }
@@ -43,8 +43,9 @@ impl Installation {
 
     /// Puts a shell script where the program is.
     fn replace_by_script(&self, script: &str) {
-        let new = self.folder.path().join("new");
-        fs::write(&new, format!("#!/bin/sh\n{script}\n")).unwrap();
+        let (text, new) = (self.folder.path().join("script"), self.folder.path().join("new"));
+        fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+        copy_program(&text, &new);
         fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
         fs::rename(new, self.program()).unwrap();
     }
@@ -59,6 +60,13 @@ impl Installation {
     pub(crate) fn start(&self) -> Gateway {
         Gateway::spawn(&mut self.command())
     }
+}
+
+/// Copies what is to be executed. Another process does that: one that another test forks meanwhile would hold what
+/// this one writes to for a moment, and a file that is written to cannot be executed (execve(2), ETXTBSY).
+fn copy_program(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg(from).arg(to).status().unwrap();
+    assert!(status.success(), "{status}");
 }
 
 fn assert_serves(address: SocketAddr) {
