@@ -411,7 +411,7 @@ impl<S: Transport> Connections<S> {
                         }
                     }
                 }
-                // Another way.
+                // `dismiss_members` walks these.
                 Encoded::Dismissal(_) => {}
             }
             walked += part.len();
