@@ -19,6 +19,9 @@ struct State {
     /// Where joins are asked for.
     home: Option<ServiceSender>,
     offset: u64,
+    /// Whether joins are answered when the test says so, and those that wait.
+    holds: bool,
+    held: Vec<u64>,
 }
 
 impl Engine {
@@ -26,6 +29,19 @@ impl Engine {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         deliver(state.home.as_ref().unwrap(), events);
     }
+
+    /// Answers the joins that wait.
+    fn release(&self) {
+        let held = std::mem::take(&mut self.0.lock().unwrap().held);
+        assert!(!held.is_empty());
+        let offset = self.0.lock().unwrap().offset;
+        self.say(held.into_iter().map(|number| joined(number, offset)).collect());
+    }
+}
+
+fn joined(number: u64, offset: u64) -> PortEvent {
+    let recovery = Recovery::Recovered(Vec::new());
+    PortEvent::Joined(number, Ok(Some(Read { position: position(offset), recovery })))
 }
 
 impl EngineLink for Engine {
@@ -44,9 +60,10 @@ impl EngineLink for Engine {
         }
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let home = state.ports[port.0 as usize].clone();
-        let recovery = Recovery::Recovered(Vec::new());
-        let read = Read { position: position(state.offset), recovery };
-        deliver(&home, vec![PortEvent::Joined(number, Ok(Some(read)))]);
+        match state.holds {
+            true => state.held.push(number),
+            false => deliver(&home, vec![joined(number, state.offset)]),
+        }
         state.home = Some(home);
     }
 
@@ -118,5 +135,34 @@ fn nothing_comes_between_a_loss_and_the_word_of_it() {
         for member in &mut members {
             assert_eq!(told(&member.messages(&mut world)), [902], "seed {seed}");
         }
+    }
+}
+
+/// What the engine says of a join that was under way then may be from before the loss.
+#[test]
+fn who_joins_while_a_channel_is_lost_is_told_to_try_again() {
+    for format in FORMATS {
+        let engine = Arc::new(Engine::default());
+        let link: Arc<dyn EngineLink> = Arc::clone(&engine) as Arc<dyn EngineLink>;
+        let own = settings([kept_namespace("kept", 5)]);
+        let mut world = world(&setup(2, 3), ChannelsSettings { engine: Some(link), ..own });
+        let subscribe = json!({ "subscribe": { "channel": "kept:x" } });
+        let mut first = Member::connected_in(&mut world, 0, format);
+        assert!(first.ask(&mut world, subscribe.clone())["subscribe"].is_object());
+        let mut second = Member::connected_in(&mut world, 1, format);
+        engine.0.lock().unwrap().holds = true;
+        second.send(subscribe.clone());
+        assert_eq!(second.messages(&mut world), Vec::<Value>::new());
+        engine.say(vec![PortEvent::Lost("kept:x".into())]);
+        assert_eq!(told(&first.messages(&mut world)), [2500]);
+        engine.release();
+        let replies = second.messages(&mut world);
+        assert_eq!(replies[0]["error"]["code"], 100, "{replies:?}");
+        assert_eq!(replies.len(), 1, "{replies:?}");
+        engine.0.lock().unwrap().holds = false;
+        assert!(second.ask(&mut world, subscribe.clone())["subscribe"].is_object());
+        engine.say(vec![published(1)]);
+        assert_eq!(told(&second.messages(&mut world)), [1]);
+        assert_eq!(told(&first.messages(&mut world)), Vec::<u64>::new());
     }
 }
