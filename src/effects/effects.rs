@@ -268,7 +268,7 @@ impl<'e> Effects<'e> {
     /// is a publication: they get what this loop has published before, and nothing that it publishes later.
     pub fn dismiss(&mut self, topic: &Arc<str>, reason: u8) {
         let dismissal = Publication::dismissal(topic, reason);
-        self.pending.work += prices::PUBLICATION;
+        self.charge_publication(&dismissal);
         self.pending.effects.push(Effect::Publish(self.route, dismissal, Order::Sender));
     }
 

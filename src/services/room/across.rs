@@ -3,7 +3,7 @@
 //! What concerns all members of a gateway is a [`Job`]: one at a time, done in steps. What is heard meanwhile waits
 //! until its end, so that the order stays; what connections here do is said at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ struct AcrossRoom {
     shared: SharedRoom,
     hearing: Hearing,
     /// What members have sent before the room was heard.
-    held: Vec<(Peer, Entry)>,
+    held: VecDeque<(Peer, Entry)>,
 }
 
 /// Whether a room hears the other gateways.
@@ -63,7 +63,7 @@ enum Job {
     /// Reads a part of a list.
     Read(Arc<str>, ListPart),
     /// Says who is here, and then what was held.
-    Tell(Arc<str>, Telling, std::vec::IntoIter<(Peer, Entry)>),
+    Tell(Arc<str>, Telling),
     /// What was said of these members may never come back.
     Abort(Arc<str>, Vec<Peer>),
     /// A gateway is gone: removes its members from all rooms. It is done with those up to this topic.
@@ -154,7 +154,7 @@ impl Across {
                 name: Arc::clone(room),
                 shared: SharedRoom::new(self.topics.node()),
                 hearing: Hearing::Asked(self.number),
-                held: Vec::new(),
+                held: VecDeque::new(),
             };
             self.rooms.insert(Arc::clone(&topic), own);
             self.topics.hear(&topic, self.number);
@@ -222,7 +222,7 @@ impl Across {
                 self.topics.say(&topic, entry.to_bytes(), sent);
             }
             Hearing::Asked(_) | Hearing::Telling if own.held.len() < HELD_MAX => {
-                own.held.push((peer, entry));
+                own.held.push_back((peer, entry));
             }
             Hearing::Asked(_) | Hearing::Telling | Hearing::Not => {
                 events.push(AcrossEvent::Unsent(peer))
@@ -345,7 +345,7 @@ impl Across {
                 }
                 self.take_changes(&topic, &name, changes, events);
             }
-            Job::Tell(topic, telling, held) => self.go_on_telling(topic, telling, held, allowance),
+            Job::Tell(topic, telling) => self.go_on_telling(topic, telling, allowance),
             Job::Abort(topic, mut peers) => {
                 let Some(own) = self.rooms.get_mut(&topic) else { return };
                 let (name, mut changes) = (Arc::clone(&own.name), Vec::new());
@@ -358,13 +358,7 @@ impl Across {
         }
     }
 
-    fn go_on_telling(
-        &mut self,
-        topic: Arc<str>,
-        mut telling: Telling,
-        mut held: std::vec::IntoIter<(Peer, Entry)>,
-        allowance: &mut Allowance,
-    ) {
+    fn go_on_telling(&mut self, topic: Arc<str>, mut telling: Telling, allowance: &mut Allowance) {
         let Some(own) = self.rooms.get_mut(&topic) else { return };
         if !telling.is_done() {
             for (peer, entry) in own.shared.tell(&mut telling, allowance) {
@@ -374,17 +368,15 @@ impl Across {
                 };
                 self.topics.say(&topic, entry.to_bytes(), sent);
             }
-        } else if let Some((peer, entry)) = held.next() {
+        } else if let Some((peer, entry)) = own.held.pop_front() {
             let (bytes, sent) = (entry.to_bytes(), Sent::Message(Arc::clone(&topic), peer));
             allowance.spend(ENTRY_WORK + BYTE_WORK * prices::bytes(bytes.len()));
             self.topics.say(&topic, bytes, sent);
-        } else if own.held.is_empty() {
-            own.hearing = Hearing::Heard;
-            return;
         } else {
-            held = std::mem::take(&mut own.held).into_iter();
+            (own.hearing, own.held) = (Hearing::Heard, VecDeque::new());
+            return;
         }
-        self.job = Some(Job::Tell(topic, telling, held));
+        self.job = Some(Job::Tell(topic, telling));
     }
 
     fn go_on_removing(
@@ -423,8 +415,7 @@ impl Across {
         }
         if is_so {
             own.hearing = Hearing::Telling;
-            let telling = Telling::new(true);
-            self.job = Some(Job::Tell(Arc::clone(topic), telling, Vec::new().into_iter()));
+            self.job = Some(Job::Tell(Arc::clone(topic), Telling::new(true)));
             return;
         }
         own.hearing = Hearing::Not;
@@ -491,8 +482,7 @@ impl Across {
     fn tell_members(&mut self, topic: &Arc<str>, asks: bool) {
         // One that is not heard yet tells all when it is.
         if self.rooms.get(topic).is_some_and(|own| own.hearing == Hearing::Heard) {
-            let telling = Telling::new(asks);
-            self.job = Some(Job::Tell(Arc::clone(topic), telling, Vec::new().into_iter()));
+            self.job = Some(Job::Tell(Arc::clone(topic), Telling::new(asks)));
         }
     }
 }
