@@ -568,24 +568,25 @@ impl<S: Transport> Connections<S> {
         let route = conn.route;
         let mut room = Room::None;
         // What becomes of the frames of each key. They go together, as each search looks at all that waits.
-        let (mut keys, mut with_latest) = (Vec::new(), Vec::new());
+        let (mut keys, mut left) = (Vec::new(), Vec::new());
         for own in self.output.superseded(conn, new, &mut self.turn) {
             let mut behind = Behind::Close;
             self.services.call(route, |route, effects| {
                 behind = route.service.on_behind(peer, own, effects);
             });
             let Some(conn) = self.table.get_mut(key) else { return Room::None };
-            let keeps_latest = match behind {
+            let (keeps_latest, leaves) = match behind {
                 Behind::Close => continue,
-                Behind::KeepLatest => true,
-                Behind::Leave(topic) => {
-                    // At once: what is published next would be behind a hole.
-                    self.membership.unsubscribe(conn, &topic);
-                    false
-                }
+                Behind::KeepLatest => (true, None),
+                Behind::Drop => (false, None),
+                Behind::Leave(topic) => (false, Some(topic)),
             };
+            left.push(leaves.is_some());
+            if let Some(topic) = leaves {
+                // At once: what is published next would be behind a hole.
+                self.membership.unsubscribe(conn, &topic);
+            }
             keys.push(Conflated { key: own, keeps_last: keeps_latest && own != new, dropped: 0 });
-            with_latest.push(keeps_latest);
             let is_needed = keeps_latest || own != new;
             room = if room == Room::NotNeeded || !is_needed { Room::NotNeeded } else { Room::Made };
         }
@@ -595,10 +596,10 @@ impl<S: Transport> Connections<S> {
             resume_reading(conn, key, &mut self.schedule.run_queue, high_bytes);
         }
         let counters = &self.turn.counters;
-        for (own, keeps_latest) in keys.iter().zip(with_latest) {
-            match keeps_latest {
-                true => counters.channel_publications_superseded.add(own.dropped as u64),
-                false => counters.channel_members_behind.add(1),
+        for (own, has_left) in keys.iter().zip(left) {
+            match has_left {
+                true => counters.channel_members_behind.add(1),
+                false => counters.channel_publications_superseded.add(own.dropped as u64),
             }
         }
         room

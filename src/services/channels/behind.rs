@@ -23,8 +23,8 @@ impl Channels {
         let Some(client) = self.clients.get(peer.key) else { return Behind::Close };
         let mut own =
             client.subscriptions.iter().filter(|own| conflation_key(&own.channel.name) == key);
-        // Without any, it has left the channel and reads what was published before.
-        let Some(found) = own.next() else { return Behind::KeepLatest };
+        // It has left the channel. The latest alone would be behind a hole in what it reads until it is told.
+        let Some(found) = own.next() else { return Behind::Drop };
         if own.next().is_some() {
             // The latest of which of them cannot be told.
             return Behind::Close;

@@ -108,6 +108,39 @@ fn a_slow_member_by_position_is_told_and_recovers() {
     }
 }
 
+/// It has asked to leave, so that is all the same to it; but what it reads before the answer has no hole.
+#[test]
+fn a_slow_member_that_leaves_reads_what_it_was_sent_before_without_a_hole() {
+    for loops in 1..=3 {
+        let mut world = narrow_world(loops, 6);
+        let mut slow = Member::connected(&mut world, loops - 1);
+        for channel in ["kept:a", "a", "strict:a"] {
+            slow.ask(&mut world, subscribe(channel));
+        }
+        publish(&mut world, &["kept:a", "a"], 12);
+        let asked = ["kept:a", "a"]
+            .map(|channel| slow.send(json!({ "unsubscribe": { "channel": channel } })));
+        world.settle();
+        // As many as there is room for, and one.
+        let mut count = 0;
+        while world.counter("channel_publications_superseded") == 0 {
+            publish(&mut world, &["strict:a"], 1);
+            count += 1;
+            assert!(count < 20);
+        }
+        assert_eq!(world.counter("closed_slow"), 0);
+        assert_eq!(world.counter("channel_members_behind"), 0);
+        let messages = slow.messages(&mut world);
+        for (channel, first) in [("kept:a", 2), ("a", 1)] {
+            let found = numbers(&messages, channel);
+            let wanted = (first..).step_by(2).take(found.len());
+            assert!(found.iter().copied().eq(wanted), "{channel}: {found:?}");
+        }
+        assert_eq!(numbers(&messages, "strict:a").len(), count);
+        assert!(asked.iter().all(|id| messages.iter().any(|own| own["id"] == *id)));
+    }
+}
+
 #[test]
 fn what_else_is_too_much_ends_the_connection_as_ever() {
     let mut world = narrow_world(2, 3);
