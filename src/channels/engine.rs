@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::history::{Page, Publication, Recovery, Since};
 use super::namespace::Namespace;
-use super::position::Position;
+use super::position::{NamedEpoch, Position};
 use super::presence::ClientInfo;
 use crate::timer::Millis;
 
@@ -83,9 +83,8 @@ pub struct JoinRequest<'r> {
     pub namespace: &'r Namespace,
     /// Whether it knows its position in the stream, so that the answer says where that is.
     pub is_positioned: bool,
-    /// The offset and the text of the epoch of one that comes back, which then gets all that it lacks, or the
-    /// latest.
-    pub position: Option<(u64, &'r str)>,
+    /// The offset and the epoch of one that comes back, which then gets all that it lacks, or the latest.
+    pub position: Option<(u64, NamedEpoch)>,
 }
 
 /// Some publications, and where the stream is.
@@ -97,8 +96,8 @@ pub struct PageRequest<'r> {
     pub namespace: &'r Namespace,
     /// From where on.
     pub since: Since,
-    /// The text of the epoch that they must be of.
-    pub epoch: Option<&'r str>,
+    /// The epoch that they must be of.
+    pub epoch: NamedEpoch,
     /// How many at most.
     pub limit: usize,
 }

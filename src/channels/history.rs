@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::position::{Epoch, Position};
+use super::position::{Epoch, NamedEpoch, Position};
 use super::presence::ClientInfo;
 use crate::timer::Millis;
 
@@ -256,12 +256,11 @@ impl History {
         })
     }
 
-    /// What a member that comes back with this position has missed. `epoch` is the text that it has sent; an
-    /// empty one is any.
+    /// What a member that comes back with this position has missed. Where it
+    /// names no epoch, that is any.
     #[must_use]
-    pub fn recover(&self, offset: u64, epoch: &str) -> Recovery {
-        let is_own = epoch.is_empty() || Epoch::parse(epoch) == Some(self.epoch);
-        if !is_own || offset > self.top {
+    pub fn recover(&self, offset: u64, epoch: NamedEpoch) -> Recovery {
+        if !epoch.admits(self.epoch) || offset > self.top {
             return Recovery::Lost;
         }
         let missed = self.top - offset;
@@ -274,9 +273,8 @@ impl History {
 
     /// As [`History::recover`] where a member wants the latest only.
     #[must_use]
-    pub fn recover_latest(&self, offset: u64, epoch: &str) -> Recovery {
-        let is_own = Epoch::parse(epoch) == Some(self.epoch);
-        if is_own && offset == self.top {
+    pub fn recover_latest(&self, offset: u64, epoch: NamedEpoch) -> Recovery {
+        if epoch.names(self.epoch) && offset == self.top {
             return Recovery::Recovered(Vec::new());
         }
         let page = self.page(Since::Latest(None), 1);
@@ -425,10 +423,10 @@ mod tests {
             let has_all = asked <= top && missed.iter().all(|own| offsets().any(|has| has == *own));
             let wanted =
                 if has_all { Recovery::Recovered(page(missed)) } else { Recovery::Lost };
-            for epoch in [String::new(), EPOCH.to_string()] {
-                prop_assert_eq!(&own.recover(asked, &epoch), &wanted);
+            for epoch in [NamedEpoch::Any, NamedEpoch::Of(EPOCH)] {
+                prop_assert_eq!(&own.recover(asked, epoch), &wanted);
             }
-            prop_assert_eq!(own.recover(asked, "other"), Recovery::Lost);
+            prop_assert_eq!(own.recover(asked, NamedEpoch::Unknown), Recovery::Lost);
             let held: usize = all.iter().map(|(own, _)| kept_bytes(&publication(*own))).sum();
             prop_assert_eq!(own.bytes, held);
             prop_assert_eq!(own.details.len(), offsets().filter(|own| own.is_multiple_of(3)).count());
@@ -485,22 +483,24 @@ mod tests {
         for number in 0..size as u64 {
             own.push(publication(number), size, Millis(1));
         }
-        assert_eq!(own.recover(9, ""), Recovery::Lost);
-        let Recovery::Recovered(page) = own.recover(10, "") else { panic!("it is kept") };
+        assert_eq!(own.recover(9, NamedEpoch::Any), Recovery::Lost);
+        let Recovery::Recovered(page) = own.recover(10, NamedEpoch::Any) else {
+            panic!("it is kept")
+        };
         assert_eq!((page.len(), page[0].0), (RECOVERED_MAX, 11));
     }
 
     #[test]
     fn the_latest_alone_is_recovered_where_it_is_lacking() {
         let mut own = History::new(EPOCH);
-        let epoch = EPOCH.to_string();
-        assert_eq!(own.recover_latest(0, ""), Recovery::Lost);
+        let epoch = NamedEpoch::Of(EPOCH);
+        assert_eq!(own.recover_latest(0, NamedEpoch::Any), Recovery::Lost);
         own.push(publication(1), 1, Millis(1));
         own.push(publication(2), 1, Millis(1));
         let latest = Recovery::Recovered(vec![(2, publication(2))]);
-        assert_eq!(own.recover_latest(0, ""), latest);
-        assert_eq!(own.recover_latest(2, &epoch), Recovery::Recovered(vec![]));
-        assert_eq!(own.recover_latest(2, "other"), latest);
+        assert_eq!(own.recover_latest(0, NamedEpoch::Any), latest);
+        assert_eq!(own.recover_latest(2, epoch), Recovery::Recovered(vec![]));
+        assert_eq!(own.recover_latest(2, NamedEpoch::Unknown), latest);
     }
 
     #[test]

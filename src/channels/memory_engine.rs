@@ -324,7 +324,7 @@ impl<C> Engine<C> for MemoryEngine {
             self.recount(index);
             let history = &self.streams[index].history;
             let position = history.position();
-            if epoch.is_some_and(|own| Epoch::parse(own) != Some(position.epoch)) {
+            if !epoch.admits(position.epoch) {
                 return Err(EngineError::OtherEpoch);
             }
             let recovery = Recovery::Recovered(history.page(since, limit));
@@ -382,8 +382,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::channels::Namespace;
     use crate::channels::history::{Publication, Since};
+    use crate::channels::{NamedEpoch, Namespace};
 
     fn namespace(size: usize) -> Namespace {
         let (history_ttl_ms, history_meta_ttl_ms) = (1000, 5000);
@@ -424,7 +424,7 @@ mod tests {
             channel: &channel.into(),
             namespace,
             since: Since::Oldest(None),
-            epoch: None,
+            epoch: NamedEpoch::Any,
             limit: 100,
         };
         own.page(request, 1, Millis(now), &mut events);
@@ -469,7 +469,7 @@ mod tests {
             channel: &"a".into(),
             namespace: &namespace(2),
             is_positioned: true,
-            position: Some((1, "")),
+            position: Some((1, NamedEpoch::Any)),
         };
         let mut events = Vec::new();
         own.join(request, 7, Millis(4999), &mut events);

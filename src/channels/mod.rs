@@ -48,7 +48,7 @@ pub use memory_engine::{MemoryEngine, MemoryLimits};
 pub use name::{ChannelName, InvalidChannel, NAME_BYTES_MAX};
 pub use namespace::{Namespace, Namespaces, RecoveryMode, SlowMemberPolicy, Who};
 pub use overrides::Overrides;
-pub use position::{EPOCH_BYTES, Epoch, Position};
+pub use position::{EPOCH_BYTES, Epoch, NamedEpoch, Position};
 pub use presence::{ClientId, ClientInfo, Presence};
 pub use snapshot::{
     HEADER_BYTES, SNAPSHOT_KEY_BYTES, SnapshotError, SnapshotHeader, SnapshotWriter,

@@ -27,6 +27,41 @@ impl Epoch {
     }
 }
 
+/// The epoch that one names who says where it was in a stream. It takes no memory, however long its text was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedEpoch {
+    /// None is named.
+    Any,
+    /// This one.
+    Of(Epoch),
+    /// Something that is the text of no epoch.
+    Unknown,
+}
+
+impl NamedEpoch {
+    /// What a text stands for. An empty one names none.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match Epoch::parse(text) {
+            _ if text.is_empty() => Self::Any,
+            Some(epoch) => Self::Of(epoch),
+            None => Self::Unknown,
+        }
+    }
+
+    /// Whether it is this one by name.
+    #[must_use]
+    pub fn names(self, epoch: Epoch) -> bool {
+        self == Self::Of(epoch)
+    }
+
+    /// Whether it is this one, or any.
+    #[must_use]
+    pub fn admits(self, epoch: Epoch) -> bool {
+        self == Self::Any || self.names(epoch)
+    }
+}
+
 /// A place in a stream: behind the publication with this offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {

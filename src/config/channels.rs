@@ -390,6 +390,7 @@ impl ChannelsOptions {
                 streams_max: self.histories_max,
                 bytes_max: self.history_bytes_max,
             },
+            ..ChannelsLimits::default()
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::centrifugo::{ErrorCode, ProxyError, SubscriptionOptions};
-use crate::channels::{Publication, Since, StreamCopy};
+use crate::channels::{NamedEpoch, Publication, Since, StreamCopy};
 use crate::timer::WallTime;
 
 /// What a backend asks of channels.
@@ -31,7 +31,7 @@ pub enum ChannelQuestion {
         /// From where on.
         since: Since,
         /// The epoch that it must be of.
-        epoch: Option<Box<str>>,
+        epoch: NamedEpoch,
         /// How many at most.
         limit: usize,
     },
@@ -59,7 +59,7 @@ pub enum ChannelQuestion {
         /// The one connection; `None` for all.
         client: Option<Arc<str>>,
         /// The offset and the epoch behind which publications are wanted.
-        recover: Option<(u64, Arc<str>)>,
+        recover: Option<(u64, NamedEpoch)>,
         /// What the subscription has.
         options: Box<SubscriptionOptions>,
     },

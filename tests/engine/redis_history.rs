@@ -5,7 +5,7 @@ use std::cell::Cell;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tidegate::channels::remote::{Batch, Retention, Span};
-use tidegate::channels::{Epoch, History, Publication, Recovery, Since};
+use tidegate::channels::{Epoch, History, NamedEpoch, Publication, Recovery, Since};
 use tidegate::timer::Millis;
 
 use crate::broker::{Broker, kept};
@@ -141,7 +141,7 @@ fn read(
     check(Span::All, page(Since::Oldest(None), retention.size), true)?;
     // From the end of the stream as well, where something is kept.
     for after in [after, top.saturating_sub(after), top, top + 1] {
-        match history.recover(after, "") {
+        match history.recover(after, NamedEpoch::Any) {
             Recovery::Recovered(page) => {
                 let page = page.into_iter().map(|(offset, own)| (offset, own.data.to_vec()));
                 check(Span::After(after), page.collect(), true)?;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::broker::Retention;
 use crate::channels::{
-    Change, ClientInfo, EngineError, Position, Publication, Read, RecoveryMode, Since, StreamItem,
+    Change, ClientInfo, EngineError, NamedEpoch, Position, Publication, Read, RecoveryMode, Since,
+    StreamItem,
 };
 
 /// Which instance of a service asks.
@@ -56,8 +57,8 @@ pub enum EngineAction {
         retention: Retention,
         /// From where on.
         since: Since,
-        /// The text of the epoch that it must be of.
-        epoch: Option<Box<str>>,
+        /// The epoch that it must be of.
+        epoch: NamedEpoch,
         /// How many at most.
         limit: usize,
     },
@@ -87,8 +88,8 @@ pub enum EngineAction {
 /// What a member reads that comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinRead {
-    /// The offset and the text of the epoch of one that comes back.
-    pub recover: Option<(u64, Box<str>)>,
+    /// The offset and the epoch of one that comes back.
+    pub recover: Option<(u64, NamedEpoch)>,
     /// What it gets then.
     pub mode: RecoveryMode,
 }

@@ -167,10 +167,8 @@ impl<C> Engine<C> for RemoteEngine<C> {
         _: Millis,
         events: &mut Vec<EngineEvent<C>>,
     ) {
-        let reads = request.is_positioned.then(|| JoinRead {
-            recover: request.position.map(|(offset, epoch)| (offset, Box::from(epoch))),
-            mode: request.namespace.recovery_mode,
-        });
+        let read = JoinRead { recover: request.position, mode: request.namespace.recovery_mode };
+        let reads = request.is_positioned.then_some(read);
         let action = EngineAction::Join {
             channel: Arc::clone(request.channel),
             retention: Retention::of(request.namespace),
@@ -197,7 +195,6 @@ impl<C> Engine<C> for RemoteEngine<C> {
             return events.push(EngineEvent::Page(context, Err(EngineError::Unavailable)));
         };
         let channel = Arc::clone(channel);
-        let epoch = epoch.map(Box::from);
         let action = EngineAction::Page { channel, retention, since, epoch, limit };
         if let Err(context) = self.ask(context, action) {
             events.push(EngineEvent::Page(context, Err(EngineError::Unavailable)));

@@ -19,7 +19,7 @@ use crate::centrifugo::{
     ApiUnsubscribe, BadCall, Disconnect, ErrorCode, ProxyError, parse_batch, parse_call,
     parse_commands,
 };
-use crate::channels::{Publication, PublicationDetails, RECOVERED_MAX, Since};
+use crate::channels::{NamedEpoch, Publication, PublicationDetails, RECOVERED_MAX, Since};
 use crate::control::admin::Gateway;
 use crate::control::admin::error::ApiError;
 use crate::control::admin::slices::ask;
@@ -272,11 +272,11 @@ fn history(own: ApiHistory) -> Result<ChannelQuestion, ErrorCode> {
     if reverse && offset == Some(0) {
         return Err(ErrorCode::Internal);
     }
-    let epoch = since.map(|since| since.epoch).filter(|epoch| !epoch.is_empty());
+    let epoch = since.map(|since| NamedEpoch::parse(&since.epoch));
     Ok(ChannelQuestion::History {
         channel: channel.into(),
         since: if reverse { Since::Latest(offset) } else { Since::Oldest(offset) },
-        epoch: epoch.map(Into::into),
+        epoch: epoch.unwrap_or(NamedEpoch::Any),
         limit: usize::try_from(limit).unwrap_or(RECOVERED_MAX).min(RECOVERED_MAX),
     })
 }
@@ -360,7 +360,7 @@ async fn for_sessions(
 
 fn subscribe(own: ApiSubscribe) -> ChannelQuestion {
     let ApiSubscribe { user, channel, client, recover_since, options, .. } = own;
-    let recover = recover_since.map(|own| (own.offset, own.epoch.into()));
+    let recover = recover_since.map(|own| (own.offset, NamedEpoch::parse(&own.epoch)));
     let (user, channel, client) = (user.into(), channel.into(), filled(&client));
     let options = Box::new(options);
     ChannelQuestion::Subscribe { user, channel, client, recover, options }

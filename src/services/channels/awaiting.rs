@@ -4,10 +4,12 @@
 //! of the home of each. The home lets it in at once, and keeps what comes next until the loop of the client has
 //! sent that reply: so a publication can be neither lost nor ahead of it. This lasts for two messages between
 //! loops.
+//!
+//! Others the home cannot let in at once: the engine is asked about them, or has yet to be.
 
 use std::collections::HashMap;
 
-use super::to_home::Dismissal;
+use super::to_home::{Dismissal, Told};
 use crate::centrifugo::Format;
 use crate::channels::{ClientInfo, Presence};
 use crate::services::Peer;
@@ -22,17 +24,18 @@ pub(super) struct RareMembers {
     /// Members of whom others are told, and that are not listed.
     pub(super) unlisted: Presence<Peer>,
     awaiting: HashMap<Peer, Awaiting>,
-    /// Those about whom the engine is asked. When the link to the engine goes down, up to 65,536 are answered in
-    /// one turn.
+    /// Those about whom the engine is asked, or will be. When the link to the engine goes down, up to 65,536 are
+    /// answered in one turn.
     expected: HashMap<Peer, Expected>,
 }
 
-/// One about whom the engine is asked.
+/// One about whom the engine is asked, or will be.
 #[derive(Clone, Copy, Debug)]
 struct Expected {
     /// The number of its subscription.
     serial: u16,
     format: Format,
+    told: Told,
     /// Why it is none that can be let in.
     dismissed: Option<Dismissal>,
 }
@@ -63,9 +66,14 @@ impl RareMembers {
         self.unlisted.is_empty() && self.awaiting.is_empty() && self.expected.is_empty()
     }
 
-    /// The engine is asked about one who becomes a member.
-    pub(super) fn expect(&mut self, peer: Peer, format: Format, serial: u16) {
-        self.expected.insert(peer, Expected { serial, format, dismissed: None });
+    /// The engine is asked about one who becomes a member, or will be. The client is told of it in this way.
+    pub(super) fn expect(&mut self, peer: Peer, format: Format, (serial, told): (u16, Told)) {
+        self.expected.insert(peer, Expected { serial, format, told, dismissed: None });
+    }
+
+    /// Whether the client knows nothing yet of what it is expected for.
+    pub(super) fn awaits_push(&self, peer: Peer) -> bool {
+        self.expected.get(&peer).is_some_and(|own| own.told == Told::Push)
     }
 
     /// The engine has answered: whether the one that it was asked about can be let in; `None` if that one has left
@@ -180,11 +188,11 @@ mod tests {
     #[test]
     fn an_answer_about_an_earlier_subscription_is_not_expected() {
         let mut members = RareMembers::default();
-        members.expect(peer(1), Format::Json, 7);
-        members.expect(peer(2), Format::Json, 7);
+        members.expect(peer(1), Format::Json, (7, Told::Push));
+        members.expect(peer(2), Format::Json, (7, Told::Push));
         members.remove(peer(1));
         assert_eq!(members.take_expected(peer(1), 7), None);
-        members.expect(peer(1), Format::Json, 8);
+        members.expect(peer(1), Format::Json, (8, Told::Push));
         assert_eq!(members.take_expected(peer(1), 7), None);
         assert_eq!(members.take_expected(peer(1), 8), Some(Ok(())));
         assert_eq!(members.take_expected(peer(1), 8), None);
@@ -197,7 +205,7 @@ mod tests {
         let mut members = RareMembers::default();
         for (number, format) in [(1, Format::Json), (2, Format::Protobuf)] {
             members.await_confirmation(peer(number), format, false);
-            members.expect(peer(10 + number), format, 7);
+            members.expect(peer(10 + number), format, (7, Told::Push));
         }
         members.keep(&EncodedFrame::text("a"), Format::Json, false);
         members.dismiss(Format::Json, Dismissal::Inappropriate);
@@ -216,12 +224,12 @@ mod tests {
     fn tables_of_members_that_are_gone_hold_no_memory() {
         let mut members = RareMembers::default();
         let capacities = |own: &RareMembers| (own.awaiting.capacity(), own.expected.capacity());
-        members.expect(peer(1), Format::Json, 1);
+        members.expect(peer(1), Format::Json, (1, Told::Push));
         members.await_confirmation(peer(1), Format::Json, false);
         members.remove(peer(1));
         assert_eq!(capacities(&members), (0, 0));
         for index in 0..1000 {
-            members.expect(peer(index), Format::Json, 1);
+            members.expect(peer(index), Format::Json, (1, Told::Push));
             members.await_confirmation(peer(index), Format::Json, false);
         }
         for index in 0..500 {

@@ -35,7 +35,6 @@ impl Channels {
                 self.call_for_backend(&method, params.as_deref(), reply, effects);
             }
             ChannelQuestion::Subscribe { user, channel, client, recover, options } => {
-                let recover = recover.as_ref().map(|(offset, epoch)| (*offset, &**epoch));
                 let joining = Joining { recover, ..Joining::by_server(&options, Told::Push) };
                 let outcome =
                     self.subscribe_user(&user, client.as_deref(), &channel, joining, effects);
@@ -104,7 +103,7 @@ impl Channels {
                 (channel, Requirement::Presence, HomeQuestion::PresenceStats(channel))
             }
             ChannelQuestion::History { channel, since, epoch, limit } => {
-                let own = HomeQuestion::History(channel, *since, epoch.as_deref(), *limit);
+                let own = HomeQuestion::History(channel, *since, *epoch, *limit);
                 (channel, Requirement::History, own)
             }
             ChannelQuestion::Forget(channel) => {

@@ -12,8 +12,8 @@ use crate::centrifugo::{
     SinceRequest, commands, is_json, protobuf_commands,
 };
 use crate::channels::{
-    ChannelName, ClientInfo, InvalidChannel, Namespace, Publication, PublicationDetails,
-    RECOVERED_MAX, Since, Who,
+    ChannelName, ClientInfo, InvalidChannel, NamedEpoch, Namespace, Publication,
+    PublicationDetails, RECOVERED_MAX, Since, Who,
 };
 use crate::services::{Effects, Peer};
 use crate::work::prices;
@@ -390,10 +390,10 @@ fn history_question(own: &HistoryRequest<'_>) -> Option<HistoryQuestion> {
     if *reverse && offset == Some(0) {
         return None;
     }
-    let epoch = since.as_ref().map(|own| &*own.epoch).filter(|own| !own.is_empty());
+    let epoch = since.as_ref().map(|own| NamedEpoch::parse(&own.epoch));
     Some(HistoryQuestion {
         since: if *reverse { Since::Latest(offset) } else { Since::Oldest(offset) },
-        epoch: epoch.map(Into::into),
+        epoch: epoch.unwrap_or(NamedEpoch::Any),
         limit,
     })
 }

@@ -13,7 +13,7 @@ use crate::centrifugo::{
     Connect, Connected, Disconnect, ErrorCode, OwnSubscription, Reply, ServerSubscription,
     SubscriptionOptions, Ttl,
 };
-use crate::channels::ChannelName;
+use crate::channels::{ChannelName, NamedEpoch};
 use crate::services::{Effects, Peer};
 
 /// What a connection is given beside its name.
@@ -147,7 +147,7 @@ impl Channels {
             let before =
                 recovered.iter().find(|(channel, own)| own.recover && **channel == *name.as_str());
             let joining = Joining {
-                recover: before.map(|(_, own)| (own.offset, &*own.epoch)),
+                recover: before.map(|(_, own)| (own.offset, NamedEpoch::parse(&own.epoch))),
                 ..Joining::by_server(options, Told::Connect)
             };
             self.become_member(peer, joining, (name, namespace), effects);
@@ -174,7 +174,6 @@ impl Channels {
         if client.phase != Phase::Connecting {
             return;
         }
-        // It may have been taken out meanwhile.
         let own = client.subscriptions.iter().find(|own| own.serial == serial);
         let channel = own.map(|own| Arc::clone(&own.channel.name));
         let Some(connecting) = client.rare().connecting.as_mut() else { return };
@@ -183,8 +182,9 @@ impl Channels {
             (Ok((subscribed, top)), Some(channel)) => {
                 connecting.subscriptions.push(Gained { channel, subscribed, top });
             }
-            (Ok(_), None) => {}
-            (Err(error), _) => return self.fail_connect(peer, error, effects),
+            (Err(error), Some(_)) => return self.fail_connect(peer, error, effects),
+            // It was taken out meanwhile.
+            (Ok(_) | Err(_), None) => {}
         }
         if connecting.missing > 0 {
             return;

@@ -4,10 +4,11 @@
 //! reply with what a member has missed, then its subscription, then what is published later is all that it
 //! must get, without a hole and without a repeat, whatever else the loops do meanwhile.
 
+mod joining;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::awaiting::Waited;
 use super::channel_ref::ChannelRef;
 use super::home_channel::{HomeChannel, Topic};
 use super::home_engine::HomeEngine;
@@ -15,16 +16,13 @@ use super::listings::Listings;
 use super::occupancy::Occupancy;
 use super::settings::{ChannelsLimits, ChannelsSettings};
 use super::to_home::{
-    ChannelAction, Dismissal, Gathered, HistoryQuestion, LeaveReply, ProxiedPublication, Refused,
-    Subscribe, ToHome, Told,
+    ChannelAction, Dismissal, HistoryQuestion, LeaveReply, ProxiedPublication, Subscribe, ToHome,
 };
-use crate::centrifugo::{
-    Disconnect, Encoded, Encoder, ErrorCode, Format, HistoryPage, Reply, Subscribed,
-};
+use crate::centrifugo::{Disconnect, Encoded, Encoder, ErrorCode, Format, HistoryPage, Reply};
 use crate::channels::{
-    Change, ClientInfo, Conflation, EngineError, EngineEvent, JoinRequest, Namespace, Page,
-    PageRequest, Position, Presence, Publication, PublishRequest, Read, Recovery, Since,
-    StreamCopy, StreamItem,
+    Change, ClientInfo, Conflation, EngineError, EngineEvent, NamedEpoch, Namespace, Page,
+    PageRequest, Position, Presence, Publication, PublishRequest, Read, Since, StreamCopy,
+    StreamItem,
 };
 use crate::effects::ChannelCounts;
 use crate::inspect::ChannelAnswer;
@@ -62,7 +60,7 @@ pub(super) enum HomeQuestion<'q> {
     Presence(&'q str),
     PresenceStats(&'q str),
     /// From where on, of which epoch, and how many at most.
-    History(&'q Arc<str>, Since, Option<&'q str>, usize),
+    History(&'q Arc<str>, Since, NamedEpoch, usize),
     Forget(&'q Arc<str>),
     /// To take all members out.
     Close(&'q str),
@@ -104,7 +102,7 @@ impl Home {
             charged_bytes: 0,
             counts: ChannelCounts::default(),
             occupancy,
-            listings: Listings::default(),
+            listings: Listings::new(limits.long_answers_work),
         }
     }
 
@@ -112,6 +110,7 @@ impl Home {
     pub(super) fn set(&mut self, settings: &ChannelsSettings, loop_count: u16) {
         self.limits = settings.limits.of_loop(loop_count);
         self.engine.set_limits(self.limits.history);
+        self.listings.set_share(self.limits.long_answers_work);
         self.occupancy.set(settings.occupancy.clone());
     }
 
@@ -119,7 +118,7 @@ impl Home {
     pub(super) fn on_tick(&mut self, effects: &mut Effects<'_>) {
         self.listings.begin_turn(effects.now());
         while let Some(message) = self.listings.next() {
-            self.act(message, effects);
+            self.act_in_turn(message, effects);
         }
         if !self.listings.is_empty() {
             effects.tick_again();
@@ -183,13 +182,29 @@ impl Home {
         if self.listings.is_free(effects.now()) {
             return self.act(message, effects);
         }
+        let (peer, format) = (message.peer, message.format);
+        if self.put_off(message, effects).is_err() {
+            self.counts.refusals += 1;
+            send(peer, self.encoder.error(format, id, ErrorCode::TooManyRequests), effects);
+        }
+    }
+
+    /// Has what leads to a long answer wait for its turn. Gives it back if too many do.
+    fn put_off(&mut self, message: ToHome, effects: &mut Effects<'_>) -> Result<(), ToHome> {
         // So that no more is read in this turn than can be answered in the next.
         effects.charge_work(LISTING_WORK);
         effects.tick_again();
-        let (peer, format) = (message.peer, message.format);
-        if self.listings.push(peer, message).is_err() {
-            self.counts.refusals += 1;
-            send(peer, self.encoder.error(format, id, ErrorCode::TooManyRequests), effects);
+        self.listings.push(message.peer, message)
+    }
+
+    /// Does what has waited for its turn.
+    fn act_in_turn(&mut self, message: ToHome, effects: &mut Effects<'_>) {
+        match message {
+            ToHome { channel, peer, format, action: ChannelAction::Subscribe(own) } => {
+                self.go_on_joining(&channel, (peer, format), *own, effects);
+                self.finish(effects);
+            }
+            other => self.act(other, effects),
         }
     }
 
@@ -234,7 +249,7 @@ impl Home {
                     channel: &channel.name,
                     namespace: &channel.namespace,
                     since,
-                    epoch: epoch.as_deref(),
+                    epoch,
                     limit,
                 };
                 let context = Context::History(Asker::Client(peer, id, format));
@@ -310,50 +325,6 @@ impl Home {
         self.counts = ChannelCounts { channels, members, ..ChannelCounts::default() };
     }
 
-    fn subscribe(
-        &mut self,
-        channel: &Arc<ChannelRef>,
-        (peer, format): (Peer, Format),
-        own: Box<Subscribe>,
-        effects: &mut Effects<'_>,
-    ) {
-        self.counts.members += 1;
-        let is_full = self.channels.len() >= self.limits.channels_max;
-        let entry = self.channels.entry(Arc::clone(&channel.name));
-        let is_new = matches!(entry, std::collections::hash_map::Entry::Vacant(_));
-        let at_home = entry.or_insert_with(|| HomeChannel::new(channel));
-        // Also one that is refused: its `Leave` follows.
-        at_home.add(format);
-        let is_closed = at_home.is_closed_to(format);
-        self.counts.channels += u32::from(is_new);
-        if !Arc::ptr_eq(&at_home.channel.namespace, &channel.namespace) {
-            at_home.channel = Arc::clone(channel);
-        }
-        if is_full && is_new {
-            return self.refuse((peer, format), &own, ErrorCode::LimitExceeded, effects);
-        }
-        if is_closed {
-            // Those who have to go are still there; the client tries again by itself.
-            return self.refuse((peer, format), &own, ErrorCode::Internal, effects);
-        }
-        let is_heard = at_home.is_heard || !self.engine.answers_later();
-        if !own.is_positioned && is_heard {
-            return self.admit(channel, (peer, format), *own, None, effects);
-        }
-        if self.engine.answers_later() {
-            at_home.rare.get_or_insert_default().expect(peer, format, own.serial);
-        }
-        let recover = own.recover.clone();
-        let request = JoinRequest {
-            channel: &channel.name,
-            namespace: &channel.namespace,
-            is_positioned: own.is_positioned,
-            position: recover.as_ref().map(|(offset, epoch)| (*offset, &**epoch)),
-        };
-        let context = Context::Subscribe(Arc::clone(channel), peer, format, own);
-        self.engine.join(request, context, effects.now(), &mut self.events);
-    }
-
     /// Does what the engine's events lead to, which may be further ones.
     fn take_events(&mut self, effects: &mut Effects<'_>) {
         let mut events = std::mem::take(&mut self.events);
@@ -393,73 +364,6 @@ impl Home {
             }
         }
         self.events = events;
-    }
-
-    /// The engine has said where the stream is for one who becomes a member.
-    fn on_joined(
-        &mut self,
-        channel: &Arc<ChannelRef>,
-        (peer, format): (Peer, Format),
-        own: Subscribe,
-        result: Result<Option<Read>, EngineError>,
-        effects: &mut Effects<'_>,
-    ) {
-        if self.engine.answers_later() {
-            let at_home = self.channels.get_mut(&channel.name);
-            let rare = at_home.and_then(|own| own.rare.as_mut());
-            let Some(outcome) = rare.and_then(|rare| rare.take_expected(peer, own.serial)) else {
-                return self.answer_late((peer, format), &own, effects);
-            };
-            if let Some(at_home) = self.channels.get_mut(&channel.name) {
-                at_home.is_heard |= result.is_ok();
-                at_home.forget_rare();
-            }
-            if let Err(why) = outcome {
-                return self.refuse_dismissed((peer, format), &own, why, effects);
-            }
-        }
-        match result {
-            Ok(read) => self.admit(channel, (peer, format), own, read, effects),
-            Err(error) => self.refuse((peer, format), &own, code(error), effects),
-        }
-    }
-
-    /// All members were taken out of the channel while the engine was asked about this one.
-    fn refuse_dismissed(
-        &mut self,
-        (peer, format): (Peer, Format),
-        own: &Subscribe,
-        why: Dismissal,
-        effects: &mut Effects<'_>,
-    ) {
-        match (why, own.told) {
-            // The client tries again by itself.
-            (Dismissal::PositionLost | Dismissal::Closed, Told::Reply(_) | Told::Connect) => {
-                self.refuse((peer, format), own, ErrorCode::Internal, effects);
-            }
-            (Dismissal::PositionLost | Dismissal::Closed, Told::Push)
-            | (Dismissal::Inappropriate, _) => {
-                disconnect(peer, why.disconnect(), effects);
-            }
-        }
-    }
-
-    /// Answers one who has left again before it was a member.
-    fn answer_late(
-        &mut self,
-        (peer, format): (Peer, Format),
-        own: &Subscribe,
-        effects: &mut Effects<'_>,
-    ) {
-        let error = ErrorCode::Internal;
-        match own.told {
-            Told::Reply(id) => send(peer, self.encoder.error(format, id, error), effects),
-            Told::Push => {}
-            Told::Connect => {
-                let gathered = Gathered { peer, serial: own.serial, outcome: Err(error) };
-                effects.answer(peer.loop_index, Box::new(gathered));
-            }
-        }
     }
 
     /// Members of a channel with a history cannot be given all that is published there.
@@ -561,48 +465,6 @@ impl Home {
         }
     }
 
-    /// Makes a connection a member: the reply first, then the subscription, then the others learn of it.
-    fn admit(
-        &mut self,
-        channel: &Arc<ChannelRef>,
-        (peer, format): (Peer, Format),
-        own: Subscribe,
-        read: Option<Read>,
-        effects: &mut Effects<'_>,
-    ) {
-        let is_lost = read.as_ref().is_some_and(|read| read.recovery == Recovery::Lost);
-        if is_lost && own.rejects_unrecovered {
-            return self.refuse((peer, format), &own, ErrorCode::UnrecoverablePosition, effects);
-        }
-        let top = read.as_ref().map(|read| read.position);
-        let subscribed = subscribed(&own, read);
-        if is_unspeakable(format, &subscribed.publications) {
-            return disconnect(peer, Disconnect::InappropriateProtocol, effects);
-        }
-        if subscribed.was_recovering {
-            match subscribed.is_recovered {
-                true => self.counts.recoveries += 1,
-                false => self.counts.positions_lost += 1,
-            }
-        }
-        if channel.namespace.conflate_ms > 0 {
-            self.flush(channel, effects);
-        }
-        self.tell_member(channel, (peer, format), (&own, subscribed, top), effects);
-        let Some(at_home) = self.channels.get_mut(&channel.name) else { return };
-        if channel.namespace.occupancy && !std::mem::replace(&mut at_home.is_occupied, true) {
-            self.occupancy.occupied(&channel.name, effects.wall_now());
-        }
-        let Some(info) = own.info else { return };
-        match channel.namespace.presence {
-            true => at_home.presence.get_or_insert_default().add(peer, info.clone()),
-            false => at_home.rare.get_or_insert_default().unlisted.add(peer, info.clone()),
-        }
-        if channel.namespace.join_leave {
-            self.tell_of_member(channel, Change::Joined, info, effects);
-        }
-    }
-
     /// Tells members everywhere that one of them has come or gone.
     fn tell_of_member(
         &mut self,
@@ -634,90 +496,6 @@ impl Home {
         });
     }
 
-    /// Tells a member that it is one, and has it hear of the channel from then on.
-    fn tell_member(
-        &mut self,
-        channel: &Arc<ChannelRef>,
-        (peer, format): (Peer, Format),
-        (own, mut subscribed, top): (&Subscribe, Subscribed, Option<Position>),
-        effects: &mut Effects<'_>,
-    ) {
-        match own.told {
-            Told::Reply(id) => {
-                let reply = self.encoder.reply(format, id, &Reply::Subscribed(&subscribed));
-                send(peer, reply, effects);
-            }
-            Told::Push => {
-                // Such a push has no list of publications, so they come behind it, one by one.
-                let missed = std::mem::take(&mut subscribed.publications);
-                let encoder = &mut self.encoder;
-                send(peer, encoder.server_subscribed(format, &channel.name, &subscribed), effects);
-                for (offset, publication) in &missed {
-                    let offset = Some(*offset);
-                    let push = encoder.publication(format, &channel.name, offset, publication);
-                    send(peer, push, effects);
-                }
-            }
-            Told::Connect => {
-                if let Some(at_home) = self.channels.get_mut(&channel.name) {
-                    let rare = at_home.rare.get_or_insert_default();
-                    rare.await_confirmation(peer, format, own.hears_joins);
-                }
-                let outcome = Ok((subscribed, top));
-                let gathered = Gathered { peer, serial: own.serial, outcome };
-                return effects.answer(peer.loop_index, Box::new(gathered));
-            }
-        }
-        if let Some(at_home) = self.channels.get(&channel.name) {
-            at_home.subscribe(channel, peer, format, own.hears_joins, effects);
-        }
-    }
-
-    /// The reply is out that tells a member of this channel.
-    fn confirm(
-        &mut self,
-        channel: &ChannelRef,
-        (peer, format): (Peer, Format),
-        effects: &mut Effects<'_>,
-    ) {
-        let Some(at_home) = self.channels.get_mut(&channel.name) else { return };
-        let waited = at_home.rare.as_mut().and_then(|rare| rare.confirm(peer));
-        at_home.forget_rare();
-        let Some(Waited { frames, hears_joins }) = waited else { return };
-        let frames = match frames {
-            Ok(frames) => frames,
-            Err(why) => return disconnect(peer, why.disconnect(), effects),
-        };
-        for frame in frames {
-            effects.send(peer, frame);
-        }
-        at_home.subscribe(channel, peer, format, hears_joins, effects);
-    }
-
-    /// Tells a connection, and its loop, that it is no member.
-    fn refuse(
-        &mut self,
-        (peer, format): (Peer, Format),
-        own: &Subscribe,
-        error: ErrorCode,
-        effects: &mut Effects<'_>,
-    ) {
-        self.counts.refusals += u32::from(error == ErrorCode::LimitExceeded);
-        self.counts.positions_lost += u32::from(error == ErrorCode::UnrecoverablePosition);
-        let serial = own.serial;
-        match own.told {
-            Told::Reply(id) => send(peer, self.encoder.error(format, id, error), effects),
-            Told::Push => {
-                log::debug!(connection:% = peer; "channels: not subscribed: {}", error.text());
-            }
-            Told::Connect => {
-                let gathered = Gathered { peer, serial, outcome: Err(error) };
-                return effects.answer(peer.loop_index, Box::new(gathered));
-            }
-        }
-        effects.answer(peer.loop_index, Box::new(Refused { peer, serial }));
-    }
-
     fn leave(
         &mut self,
         channel: &Arc<ChannelRef>,
@@ -726,8 +504,13 @@ impl Home {
         effects: &mut Effects<'_>,
     ) {
         let encoder = &mut self.encoder;
+        let awaits_push =
+            |own: &HomeChannel| own.rare.as_ref().is_some_and(|rare| rare.awaits_push(peer));
         let told = match reply {
             LeaveReply::Command(id) => Some(encoder.reply(format, id, &Reply::Unsubscribed)),
+            LeaveReply::Push(_) if self.channels.get(&channel.name).is_some_and(awaits_push) => {
+                None
+            }
             LeaveReply::Push(why) => Some(encoder.unsubscribed(format, &channel.name, why)),
             LeaveReply::Nothing => None,
             LeaveReply::Gone => {
@@ -813,6 +596,13 @@ impl Home {
         effects.charge_work(units);
     }
 
+    /// Someone is given what it has missed.
+    fn spend_on(&mut self, missed: &Page, effects: &mut Effects<'_>) {
+        self.spend(LISTING_WORK + missed.len() as u64 * PUBLICATION_WORK, effects);
+        let bytes: usize = missed.iter().map(|(_, own)| own.data.len()).sum();
+        self.listings.spend(bytes as u64 * BYTE_SHARE);
+    }
+
     fn presence(&mut self, channel: &str, asker: Asker, effects: &mut Effects<'_>) {
         let presence = self.channels.get(channel);
         let presence = presence.and_then(|own| own.presence.as_deref());
@@ -844,29 +634,6 @@ impl Home {
         }
         self.charged_bytes = held;
     }
-}
-
-/// What a new member is told.
-fn subscribed(own: &Subscribe, read: Option<Read>) -> Subscribed {
-    let was_recovering = own.recover.is_some() && own.is_recoverable;
-    let mut subscribed = Subscribed {
-        ttl: own.ttl,
-        is_recoverable: own.is_recoverable,
-        is_positioned: own.is_positioned,
-        was_recovering,
-        data: own.data.clone(),
-        ..Subscribed::default()
-    };
-    let Some(read) = read else { return subscribed };
-    let mut position = read.position;
-    if let (true, Recovery::Recovered(page)) = (was_recovering, read.recovery) {
-        // The client moves on from where it was with each publication that it takes.
-        let requested = own.recover.as_ref().map_or(0, |(offset, _)| *offset);
-        position.offset = requested.min(position.offset);
-        (subscribed.is_recovered, subscribed.publications) = (true, page);
-    }
-    subscribed.position = Some(position);
-    subscribed
 }
 
 fn code(error: EngineError) -> ErrorCode {

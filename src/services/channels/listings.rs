@@ -1,7 +1,7 @@
 //! Long answers that wait for their turn.
 //!
 //! Who is in a channel, and what was published there, may take a millisecond and more to write down, and one
-//! frame asks for a thousand of such answers. A turn has a share for them. What is asked for beyond it waits,
+//! frame asks for a thousand of such answers, or subscribes to hundreds of channels of which it has missed much. A turn has a share for them. What is asked for beyond it waits,
 //! for each connection by itself, and a connection gets one answer before the next has its turn.
 
 use std::collections::{HashMap, VecDeque};
@@ -12,7 +12,9 @@ use crate::timer::Millis;
 /// Questions of the kind `Q` that wait for a long answer.
 #[derive(Debug)]
 pub(super) struct Listings<Q> {
-    /// The time of the turn that has this much left for them, in units of [`crate::work`].
+    /// What they may take of a turn, in units of [`crate::work`].
+    share: u64,
+    /// The time of the turn that has this much of it left.
     turn: (Millis, u64),
     waiting: HashMap<Peer, VecDeque<Q>>,
     /// The connections whose questions wait; those that are gone too, until their turn comes.
@@ -20,14 +22,20 @@ pub(super) struct Listings<Q> {
     count: usize,
 }
 
-impl<Q> Default for Listings<Q> {
-    fn default() -> Self {
-        let (waiting, order) = (HashMap::new(), VecDeque::new());
-        Self { turn: (Millis(0), SHARE), waiting, order, count: 0 }
-    }
-}
-
 impl<Q> Listings<Q> {
+    /// None yet, with this share of a turn.
+    pub(super) fn new(share: u64) -> Self {
+        let (waiting, order) = (HashMap::new(), VecDeque::new());
+        // With none at all nothing would ever be answered.
+        let share = share.max(1);
+        Self { share, turn: (Millis(0), share), waiting, order, count: 0 }
+    }
+
+    /// The share from the next turn on.
+    pub(super) fn set_share(&mut self, share: u64) {
+        self.share = share.max(1);
+    }
+
     /// Whether an answer is to be given at once.
     pub(super) fn is_free(&mut self, now: Millis) -> bool {
         if self.turn.0 != now {
@@ -38,7 +46,7 @@ impl<Q> Listings<Q> {
 
     /// A turn begins.
     pub(super) fn begin_turn(&mut self, now: Millis) {
-        self.turn = (now, SHARE);
+        self.turn = (now, self.share);
     }
 
     /// An answer has cost this much.
@@ -104,15 +112,15 @@ impl<Q> Listings<Q> {
     }
 }
 
-/// Half of a turn, as a turn is by default.
-const SHARE: u64 = 2_000_000;
-/// Questions that wait on a loop, in about 100 bytes each. Further ones are refused.
+/// Questions that wait on a loop, in about 300 bytes each at most. Further ones are refused.
 const WAITING_MAX: usize = 1 << 14;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::key::ConnKey;
+
+    const SHARE: u64 = 1000;
 
     fn peer(index: u32) -> Peer {
         Peer { loop_index: 0, key: ConnKey { index, generation: 1 } }
@@ -124,7 +132,7 @@ mod tests {
 
     #[test]
     fn connections_take_turns_and_each_keeps_its_order() {
-        let mut own = Listings::default();
+        let mut own = Listings::new(SHARE);
         for (asker, count) in [(1, 4), (2, 1), (3, 2)] {
             (0..count).for_each(|number| own.push(peer(asker), (asker, number)).unwrap());
         }
@@ -136,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_turn_has_a_share_and_what_is_beyond_it_waits() {
-        let mut own = Listings::default();
+        let mut own = Listings::new(SHARE);
         assert!(own.is_free(Millis(5)));
         own.spend(SHARE - 1);
         assert!(own.is_free(Millis(5)));
@@ -153,7 +161,7 @@ mod tests {
 
     #[test]
     fn who_is_gone_is_not_answered() {
-        let mut own = Listings::default();
+        let mut own = Listings::new(SHARE);
         for asker in [1, 2, 1, 2] {
             own.push(peer(asker), (asker, 0)).unwrap();
         }
@@ -168,7 +176,7 @@ mod tests {
 
     #[test]
     fn no_more_wait_than_there_is_room_for() {
-        let mut own = Listings::default();
+        let mut own = Listings::new(SHARE);
         (0..WAITING_MAX).for_each(|_| own.push(peer(1), (1, 0)).unwrap());
         assert_eq!(own.push(peer(2), (2, 0)), Err((2, 0)));
         own.next().unwrap();

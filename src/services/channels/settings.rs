@@ -47,6 +47,8 @@ pub struct ChannelsLimits {
     pub connection_waiting_max: usize,
     /// Channels of which something is kept, and bytes of that, on all loops.
     pub history: MemoryLimits,
+    /// What long answers may take of a turn, in units of [`crate::work`].
+    pub long_answers_work: u64,
 }
 
 /// How long things take, in milliseconds.
@@ -69,6 +71,8 @@ impl Default for ChannelsLimits {
             connection_channels_max: 128,
             connection_waiting_max: 256,
             history: MemoryLimits { streams_max: 100_000, bytes_max: 64 << 20 },
+            // Half of a turn, as a turn is by default.
+            long_answers_work: 2_000_000,
         }
     }
 }

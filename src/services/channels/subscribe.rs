@@ -8,7 +8,7 @@ use super::service::Channels;
 use super::to_home::{ChannelAction, Subscribe, ToHome, Told};
 use super::tokens::{subscription_token, ttl};
 use crate::centrifugo::{Disconnect, ErrorCode, SubscribeRequest, SubscriptionOptions};
-use crate::channels::{ChannelName, Namespace, RecoveryMode};
+use crate::channels::{ChannelName, NamedEpoch, Namespace, RecoveryMode};
 use crate::services::{Effects, Peer, SharedChannelProxy};
 
 impl From<&SubscriptionOptions> for RareSubscription {
@@ -24,7 +24,7 @@ pub(super) struct Joining<'j> {
     pub(super) options: &'j SubscriptionOptions,
     pub(super) told: Told,
     /// Where it was before, if it wants what it has missed.
-    pub(super) recover: Option<(u64, &'j str)>,
+    pub(super) recover: Option<(u64, NamedEpoch)>,
     /// What the client asks for.
     pub(super) wishes: Wishes,
 }
@@ -103,7 +103,7 @@ impl Channels {
         let joining = Joining {
             options,
             told: Told::Reply(id),
-            recover: own.recover.then_some((own.offset, &*own.epoch)),
+            recover: own.recover.then(|| (own.offset, NamedEpoch::parse(&own.epoch))),
             wishes: Wishes {
                 recoverable: own.recoverable || own.recover,
                 positioned: own.positioned,
@@ -199,7 +199,7 @@ impl Channels {
             ttl: ttl(expires_at, effects.wall_now()),
             is_recoverable,
             is_positioned,
-            recover: recover.map(|(offset, epoch)| (offset, Box::from(epoch))),
+            recover,
             rejects_unrecovered: wishes.rejects_unrecovered,
             hears_joins: (base.join_leave || namespace.join_leave) && hears,
             data: options.data.clone(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::channel_ref::ChannelRef;
 use crate::centrifugo::{Disconnect, ErrorCode, Format, Subscribed, Ttl, Unsubscribed};
-use crate::channels::{ClientInfo, Position, Publication, Since};
+use crate::channels::{ClientInfo, NamedEpoch, Position, Publication, Since};
 use crate::inspect::{ChannelAnswer, ChannelQuestion};
 use crate::mail::Reply;
 use crate::services::Peer;
@@ -80,7 +80,7 @@ pub(super) struct Subscribe {
     pub(super) is_recoverable: bool,
     pub(super) is_positioned: bool,
     /// Where it was before.
-    pub(super) recover: Option<(u64, Box<str>)>,
+    pub(super) recover: Option<(u64, NamedEpoch)>,
     /// Whether it wants an error where what it has missed is gone.
     pub(super) rejects_unrecovered: bool,
     /// Whether it hears who comes and goes.
@@ -119,7 +119,7 @@ pub(super) enum LeaveReply {
 pub(super) struct HistoryQuestion {
     pub(super) since: Since,
     /// The epoch that it must be of.
-    pub(super) epoch: Option<Box<str>>,
+    pub(super) epoch: NamedEpoch,
     pub(super) limit: usize,
 }
 

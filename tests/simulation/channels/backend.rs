@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidegate::centrifugo::ErrorCode;
-use tidegate::channels::{Publication, Since};
+use tidegate::channels::{NamedEpoch, Publication, Since};
 use tidegate::inspect::{ChannelAnswer, ChannelQuestion, Query};
 use tidegate::mail::ReplyReceiver;
 
@@ -77,7 +77,7 @@ fn a_backend_sees_what_is_there() {
     let history = |limit| ChannelQuestion::History {
         channel: "kept:x".into(),
         since: Since::Oldest(None),
-        epoch: None,
+        epoch: NamedEpoch::Any,
         limit,
     };
     let found = json_of(&answer(&mut world, 1, history(10)));

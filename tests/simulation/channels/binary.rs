@@ -1,7 +1,7 @@
 //! Publications that are not JSON: those who speak Protobuf get their bytes, those who speak JSON are told that
 //! they cannot.
 
-use tidegate::channels::{Publication, PublicationDetails, Since};
+use tidegate::channels::{NamedEpoch, Publication, PublicationDetails, Since};
 use tidegate::inspect::ChannelQuestion;
 
 use super::backend::{answer, json_of};
@@ -105,7 +105,7 @@ fn a_history_with_bytes_is_read_by_those_who_can_take_them() {
     let question = ChannelQuestion::History {
         channel: "kept:x".into(),
         since: Since::Oldest(None),
-        epoch: None,
+        epoch: NamedEpoch::Any,
         limit: 10,
     };
     let found = json_of(&answer(&mut world, 0, question));

@@ -22,6 +22,8 @@ struct State {
     /// Whether joins are answered when the test says so, and those that wait.
     holds: bool,
     held: Vec<u64>,
+    /// Channels that were joined and left.
+    told: Vec<String>,
 }
 
 impl Engine {
@@ -55,10 +57,12 @@ impl EngineLink for Engine {
 
     fn ask(&self, question: EngineQuestion) {
         let EngineQuestion { port, number, action } = question;
-        if !matches!(action, EngineAction::Join { .. }) {
-            return;
-        }
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let EngineAction::Leave(channel) = &action {
+            state.told.push(format!("leave {channel}"));
+        }
+        let EngineAction::Join { channel, .. } = action else { return };
+        state.told.push(format!("join {channel}"));
         let home = state.ports[port.0 as usize].clone();
         match state.holds {
             true => state.held.push(number),
@@ -164,5 +168,31 @@ fn who_joins_while_a_channel_is_lost_is_told_to_try_again() {
         engine.say(vec![published(1)]);
         assert_eq!(told(&second.messages(&mut world)), [1]);
         assert_eq!(told(&first.messages(&mut world)), Vec::<u64>::new());
+    }
+}
+
+/// It would follow a channel that has no members here, as no one leaves it later.
+#[test]
+fn the_engine_is_not_asked_about_one_that_has_left_before_its_turn() {
+    for format in FORMATS {
+        let engine = Arc::new(Engine::default());
+        let link: Arc<dyn EngineLink> = Arc::clone(&engine) as Arc<dyn EngineLink>;
+        let mut own = settings([kept_namespace("kept", 5)]);
+        own.limits.long_answers_work = 1;
+        let mut world = world(&setup(1, 3), ChannelsSettings { engine: Some(link), ..own });
+        let mut member = Member::connected_in(&mut world, 0, format);
+        let subscribe =
+            |channel| json!({ "subscribe": { "channel": channel, "recover": true, "offset": 0 } });
+        member.send(subscribe("kept:a"));
+        let second = member.send(subscribe("kept:b"));
+        let third = member.send(subscribe("kept:c"));
+        let left = member.send(json!({ "unsubscribe": { "channel": "kept:b" } }));
+        let replies = member.messages(&mut world);
+        let reply = |id: u32| replies.iter().find(|own| own["id"] == id).unwrap();
+        assert_eq!(reply(second)["error"]["code"], 100, "{replies:?}");
+        assert!(reply(third)["subscribe"].is_object(), "{replies:?}");
+        assert!(reply(left)["unsubscribe"].is_object(), "{replies:?}");
+        let told = engine.0.lock().unwrap().told.clone();
+        assert_eq!(told, ["join kept:a", "leave kept:b", "join kept:c"]);
     }
 }

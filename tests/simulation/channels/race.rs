@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use tidegate::centrifugo::SubscriptionOptions;
-use tidegate::channels::SlowMemberPolicy;
+use tidegate::channels::{NamedEpoch, SlowMemberPolicy};
 use tidegate::inspect::{ChannelQuestion, Query};
 use tidegate::sim::{Faults, Random};
 
@@ -308,7 +308,12 @@ impl Race {
         let latest = Namespace { slow_policy, force_recovery, ..kept_namespace("latest", size) };
         let kept = kept_namespace("kept", size);
         let namespaces = [open_namespace(""), kept, calm, late, latest];
-        let world = world(&setup, settings_with_tokens(namespaces));
+        let mut settings = settings_with_tokens(namespaces);
+        if random.percent(50) {
+            // Who recovers waits for its turn behind another.
+            settings.limits.long_answers_work = 1;
+        }
+        let world = world(&setup, settings);
         world.network.set_send_buffer_bytes(1500);
         let actors = (0..2 + random.below(5)).map(|_| Actor::new()).collect();
         Self { world, random, actors, shadow: Shadow::default(), loops }
@@ -379,7 +384,7 @@ impl Race {
     fn ask_as_backend(&mut self, number: usize) {
         let (user, channel) = (Arc::from(format!("user-{number}")), Arc::from(OF_SERVER));
         let position = self.actors[number].positions.get(OF_SERVER);
-        let recover = position.map(|own| (own.offset, Arc::from(&*own.epoch)));
+        let recover = position.map(|own| (own.offset, NamedEpoch::parse(&own.epoch)));
         let question = if self.random.percent(60) {
             let recover = recover.filter(|_| self.random.percent(50));
             let options = Box::<SubscriptionOptions>::default();

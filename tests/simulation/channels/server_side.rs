@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidegate::centrifugo::{ErrorCode, SubscriptionOptions};
-use tidegate::channels::{Overrides, Publication};
+use tidegate::channels::{NamedEpoch, Overrides, Publication};
 use tidegate::inspect::{ChannelAnswer, ChannelQuestion, Lasting, Query};
 
 use super::*;
@@ -266,7 +266,7 @@ fn a_backend_says_from_where_on_and_with_what_options() {
         user: "ann".into(),
         channel: "kept:a".into(),
         client: None,
-        recover: Some((2, "".into())),
+        recover: Some((2, NamedEpoch::Any)),
         options: Box::new(SubscriptionOptions {
             data: Some(b"[1]".as_slice().into()),
             overrides: Overrides { presence: Some(true), ..Overrides::default() },

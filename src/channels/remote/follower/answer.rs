@@ -2,8 +2,8 @@
 
 use crate::channels::remote::{Batch, JoinRead, read_publication};
 use crate::channels::{
-    EngineError, Epoch, Page, Position, Publication, RECOVERED_MAX, Read, Recovery, RecoveryMode,
-    Since,
+    EngineError, NamedEpoch, Page, Position, Publication, RECOVERED_MAX, Read, Recovery,
+    RecoveryMode, Since,
 };
 
 /// A [`Batch`] with publications.
@@ -46,12 +46,12 @@ impl DecodedBatch {
         let recovery = match (&join.recover, join.mode) {
             (None, _) => Recovery::Recovered(Vec::new()),
             (Some((offset, epoch)), RecoveryMode::Stream) => {
-                let is_own = epoch.is_empty() || Epoch::parse(epoch) == Some(position.epoch);
+                let is_own = epoch.admits(position.epoch);
                 self.recovered(*offset, later).filter(|_| is_own && *offset <= seen)
             }
             .map_or(Recovery::Lost, Recovery::Recovered),
             (Some((offset, epoch)), RecoveryMode::Cache) => {
-                let is_own = Epoch::parse(epoch) == Some(position.epoch);
+                let is_own = epoch.names(position.epoch);
                 match later.last().or_else(|| self.entries.last()) {
                     _ if is_own && *offset == seen => Recovery::Recovered(Vec::new()),
                     Some(latest) => Recovery::Recovered(vec![latest.clone()]),
@@ -74,11 +74,11 @@ impl DecodedBatch {
     pub(super) fn page(
         self,
         since: Since,
-        epoch: Option<&str>,
+        epoch: NamedEpoch,
         limit: usize,
     ) -> Result<Read, EngineError> {
         let Self { position, entries, .. } = self;
-        if epoch.is_some_and(|own| Epoch::parse(own) != Some(position.epoch)) {
+        if !epoch.admits(position.epoch) {
             return Err(EngineError::OtherEpoch);
         }
         let page: Page = match since {
@@ -100,8 +100,11 @@ pub(super) fn joined_at(seen: Position, join: &JoinRead) -> Option<Read> {
     let lacks_nothing = match (&join.recover, join.mode) {
         (None, _) => true,
         (Some((offset, epoch)), mode) => {
-            let is_any = epoch.is_empty() && mode == RecoveryMode::Stream;
-            *offset == seen.offset && (is_any || Epoch::parse(epoch) == Some(seen.epoch))
+            let is_own = match mode {
+                RecoveryMode::Stream => epoch.admits(seen.epoch),
+                RecoveryMode::Cache => epoch.names(seen.epoch),
+            };
+            *offset == seen.offset && is_own
         }
     };
     let recovery = Recovery::Recovered(Vec::new());

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::channels::remote::Port;
-use crate::channels::{Position, Since};
+use crate::channels::{NamedEpoch, Position, Since};
 use crate::shrink::Shrink as _;
 use crate::timer::Millis;
 
@@ -15,7 +15,7 @@ pub(super) enum Asked {
     /// A question of a port.
     Remove(Port, u64),
     /// A question of a port, and what part of the answer it wants.
-    Page(Port, u64, Since, Option<Box<str>>, usize),
+    Page(Port, u64, Since, NamedEpoch, usize),
     /// A question of a port to join this channel: there may be more than one answer that it needs.
     Join(ChannelRef),
     /// A channel, for joins.

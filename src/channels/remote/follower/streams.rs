@@ -52,7 +52,7 @@ impl Follower {
         });
         match asked {
             Asked::Page(port, number, since, epoch, limit) => {
-                let page = batch.map(|batch| batch.page(since, epoch.as_deref(), limit));
+                let page = batch.map(|batch| batch.page(since, epoch, limit));
                 let page = page.unwrap_or(Err(EngineError::Unavailable));
                 self.answer(port, PortEvent::Page(number, page), output);
             }

@@ -10,8 +10,8 @@ use crate::channels::remote::{
     FollowerLimits, FollowerOutput, JoinRead, Port, PortEvent, Retention,
 };
 use crate::channels::{
-    Change, ClientId, ClientInfo, EngineError, Epoch, Position, Publication, Read, Recovery,
-    RecoveryMode, Since, StreamItem,
+    Change, ClientId, ClientInfo, EngineError, Epoch, NamedEpoch, Position, Publication, Read,
+    Recovery, RecoveryMode, Since, StreamItem,
 };
 use crate::timer::Millis;
 
@@ -230,7 +230,7 @@ impl PortModel {
                 };
                 let (limit, is_other) = (random.below(6), random.below(5) == 0);
                 let question = Question::Page(Arc::clone(&channel), since, limit, is_other);
-                let epoch = is_other.then(|| "00000000".into());
+                let epoch = if is_other { NamedEpoch::Of(Epoch(0)) } else { NamedEpoch::Any };
                 let retention = RETENTION;
                 let action = EngineAction::Page { channel, retention, since, epoch, limit };
                 self.ask(action, Some(question));
@@ -262,7 +262,7 @@ impl PortModel {
         let is_positioned = is_positioned && retention.is_some();
         let cache = recover.is_some() && random.below(4) == 0;
         let mode = if cache { RecoveryMode::Cache } else { RecoveryMode::Stream };
-        let text = |own: Position| (own.offset, own.epoch.to_string().into());
+        let text = |own: Position| (own.offset, NamedEpoch::Of(own.epoch));
         let reads = is_positioned.then(|| JoinRead { recover: recover.map(text), mode });
         let question =
             Question::Join { channel: Arc::clone(&channel), recover, is_positioned, mode };
