@@ -256,8 +256,8 @@ impl History {
         })
     }
 
-    /// What a member that comes back with this position has missed. Where it
-    /// names no epoch, that is any.
+    /// What a member that comes back with this position has missed. Without
+    /// an epoch any matches.
     #[must_use]
     pub fn recover(&self, offset: u64, epoch: NamedEpoch) -> Recovery {
         if !epoch.admits(self.epoch) || offset > self.top {

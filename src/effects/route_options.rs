@@ -83,9 +83,9 @@ pub enum Behind {
     Close,
     /// Only the last of them stays.
     KeepLatest,
-    /// None of them stays, as nothing of the topic is wanted any more.
+    /// None of them stays: the connection has left the topic.
     Drop,
-    /// As above, and the connection is a member of the topic no longer.
+    /// None of them stays, and the connection leaves the topic.
     Leave(Arc<str>),
 }
 

@@ -3,9 +3,9 @@
 //! A client that connects is told of the channels that the server gives it in one reply, which needs an answer
 //! of the home of each. The home lets it in at once, and keeps what comes next until the loop of the client has
 //! sent that reply: so a publication can be neither lost nor ahead of it. This lasts for two messages between
-//! loops.
+//! loops, or until a shared engine has answered about all of these channels.
 //!
-//! Others the home cannot let in at once: the engine is asked about them, or has yet to be.
+//! Others the home cannot let in at once, as it has asked the engine about them, or will when it is their turn.
 
 use std::collections::HashMap;
 
@@ -71,13 +71,12 @@ impl RareMembers {
         self.expected.insert(peer, Expected { serial, format, told, dismissed: None });
     }
 
-    /// Whether the client knows nothing yet of what it is expected for.
-    pub(super) fn awaits_push(&self, peer: Peer) -> bool {
-        self.expected.get(&peer).is_some_and(|own| own.told == Told::Push)
+    /// The number of the subscription of one that is expected, and how its client will be told.
+    pub(super) fn expected(&self, peer: Peer) -> Option<(u16, Told)> {
+        self.expected.get(&peer).map(|own| (own.serial, own.told))
     }
 
-    /// The engine has answered: whether the one that it was asked about can be let in; `None` if that one has left
-    /// meanwhile.
+    /// One that is expected is so no longer: whether it can be let in; `None` if it has left meanwhile.
     pub(super) fn take_expected(
         &mut self,
         peer: Peer,

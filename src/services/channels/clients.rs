@@ -125,6 +125,10 @@ impl Client {
         }
         if let Some(rare) = &mut self.rare {
             rare.subscriptions.retain(|(own, _)| *own != subscription.serial);
+            if let Some(connecting) = &mut rare.connecting {
+                // The reply to its first command is not to tell of it.
+                connecting.subscriptions.retain(|own| *own.channel != *channel);
+            }
         }
         Some(subscription)
     }

@@ -17,8 +17,11 @@ use super::occupancy::Occupancy;
 use super::settings::{ChannelsLimits, ChannelsSettings};
 use super::to_home::{
     ChannelAction, Dismissal, HistoryQuestion, LeaveReply, ProxiedPublication, Subscribe, ToHome,
+    Told,
 };
-use crate::centrifugo::{Disconnect, Encoded, Encoder, ErrorCode, Format, HistoryPage, Reply};
+use crate::centrifugo::{
+    Disconnect, Encoded, Encoder, ErrorCode, Format, HistoryPage, Reply, Unsubscribed,
+};
 use crate::channels::{
     Change, ClientInfo, Conflation, EngineError, EngineEvent, NamedEpoch, Namespace, Page,
     PageRequest, Position, Presence, Publication, PublishRequest, Read, Since, StreamCopy,
@@ -43,13 +46,15 @@ pub(super) struct Home {
     encoder: Encoder,
     /// Empty between two calls; here so that its memory is used again.
     events: Vec<EngineEvent<Context>>,
-    /// Bytes that were charged to the pool for the engine.
+    /// Bytes that were charged to the pool.
     charged_bytes: usize,
     /// What has happened since it was counted.
     counts: ChannelCounts,
     occupancy: Occupancy,
     /// What clients ask for that is long.
     listings: Listings<ToHome>,
+    /// By the numbers of their subscriptions those that were told the outcome before it was their turn.
+    answered: HashMap<Peer, Vec<u16>>,
 }
 
 /// What a backend asks of one channel.
@@ -103,6 +108,7 @@ impl Home {
             counts: ChannelCounts::default(),
             occupancy,
             listings: Listings::new(limits.long_answers_work),
+            answered: HashMap::new(),
         }
     }
 
@@ -178,7 +184,9 @@ impl Home {
 
     /// Does what a connection does in a channel, at once or when it is its turn.
     pub(super) fn on_action(&mut self, message: ToHome, effects: &mut Effects<'_>) {
-        let Some(id) = message.action.listing() else { return self.act(message, effects) };
+        let is_shared = self.engine.answers_later();
+        let listing = message.action.listing(is_shared);
+        let Some(id) = listing else { return self.act(message, effects) };
         if self.listings.is_free(effects.now()) {
             return self.act(message, effects);
         }
@@ -194,7 +202,17 @@ impl Home {
         // So that no more is read in this turn than can be answered in the next.
         effects.charge_work(LISTING_WORK);
         effects.tick_again();
-        self.listings.push(message.peer, message)
+        let bytes = size_of::<ToHome>() + message.held_bytes();
+        self.listings.push(message.peer, message, bytes)?;
+        self.charge(effects);
+        Ok(())
+    }
+
+    /// The engine is asked for something long. How much it is shows when a shared one has answered.
+    fn ask_for_long(&mut self) {
+        if self.engine.answers_later() {
+            self.listings.spend(ASK_WORK);
+        }
     }
 
     /// Does what has waited for its turn.
@@ -244,6 +262,7 @@ impl Home {
                 self.ask_presence(&channel.name, Asker::Client(peer, id, format), true, effects);
             }
             ChannelAction::History(id, question) => {
+                self.ask_for_long();
                 let HistoryQuestion { since, epoch, limit } = question;
                 let request = PageRequest {
                     channel: &channel.name,
@@ -503,18 +522,24 @@ impl Home {
         reply: LeaveReply,
         effects: &mut Effects<'_>,
     ) {
+        let is_pushed = matches!(reply, LeaveReply::Push(_));
+        let expected = is_pushed.then(|| self.expected(channel, peer)).flatten();
         let encoder = &mut self.encoder;
-        let awaits_push =
-            |own: &HomeChannel| own.rare.as_ref().is_some_and(|rare| rare.awaits_push(peer));
-        let told = match reply {
-            LeaveReply::Command(id) => Some(encoder.reply(format, id, &Reply::Unsubscribed)),
-            LeaveReply::Push(_) if self.channels.get(&channel.name).is_some_and(awaits_push) => {
-                None
+        let told = match (reply, expected) {
+            (LeaveReply::Command(id), _) => Some(encoder.reply(format, id, &Reply::Unsubscribed)),
+            (LeaveReply::Push(why), None) => Some(encoder.unsubscribed(format, &channel.name, why)),
+            (LeaveReply::Push(why), Some((serial, Told::Reply(id)))) => {
+                // It is not subscribed yet, so that is the outcome.
+                self.answered.entry(peer).or_default().push(serial);
+                Some(encoder.error(format, id, outcome_of(why)))
             }
-            LeaveReply::Push(why) => Some(encoder.unsubscribed(format, &channel.name, why)),
-            LeaveReply::Nothing => None,
-            LeaveReply::Gone => {
+            // The client knows nothing of it.
+            (LeaveReply::Push(_), Some((_, Told::Push | Told::Connect)))
+            | (LeaveReply::Nothing, _) => None,
+            (LeaveReply::Gone, _) => {
                 self.listings.forget(peer);
+                self.answered.remove(&peer);
+                self.answered.shrink_if_sparse(0);
                 None
             }
         };
@@ -558,6 +583,7 @@ impl Home {
         is_counted: bool,
         effects: &mut Effects<'_>,
     ) {
+        self.ask_for_long();
         match (self.engine.shared(), is_counted) {
             (Some(shared), _) => {
                 let context = Context::Presence(asker, is_counted);
@@ -596,9 +622,9 @@ impl Home {
         effects.charge_work(units);
     }
 
-    /// Someone is given what it has missed.
+    /// A member is given what it has missed.
     fn spend_on(&mut self, missed: &Page, effects: &mut Effects<'_>) {
-        self.spend(LISTING_WORK + missed.len() as u64 * PUBLICATION_WORK, effects);
+        self.spend(missed.len() as u64 * PUBLICATION_WORK, effects);
         let bytes: usize = missed.iter().map(|(_, own)| own.data.len()).sum();
         self.listings.spend(bytes as u64 * BYTE_SHARE);
     }
@@ -624,15 +650,25 @@ impl Home {
         self.answer(asker, Ok((Reply::PresenceStats(clients, users), None)), effects);
     }
 
-    /// Charges the pool with what the engine holds more, and gives back what it holds less.
+    /// Charges the pool with what is held more, and gives back what it holds less.
     fn charge(&mut self, effects: &mut Effects<'_>) {
         let held = self.engine.held_bytes() + self.conflation.held_bytes();
+        let held = held + self.listings.held_bytes();
         match held.checked_sub(self.charged_bytes) {
             Some(0) => {}
             Some(more) => effects.charge_for_all(more),
             None => effects.discharge(self.charged_bytes - held),
         }
         self.charged_bytes = held;
+    }
+}
+
+/// What a command to subscribe comes to if the subscription has ended for this reason before it had begun.
+fn outcome_of(why: Unsubscribed) -> ErrorCode {
+    match why {
+        Unsubscribed::Server => ErrorCode::PermissionDenied,
+        Unsubscribed::InsufficientState => ErrorCode::Internal,
+        Unsubscribed::Expired => ErrorCode::TokenExpired,
     }
 }
 
@@ -662,6 +698,9 @@ fn disconnect(peer: Peer, why: Disconnect, effects: &mut Effects<'_>) {
 const BYTE_SHARE: u64 = 8;
 /// A question for a long answer costs this much, whatever comes of it, and then each that it tells of.
 const LISTING_WORK: u64 = 5_000;
+/// What an engine elsewhere is taken to answer with, of the share that long answers have of a turn: 20 are asked for in
+/// a turn.
+const ASK_WORK: u64 = 100_000;
 const MEMBER_WORK: u64 = 600;
 const PUBLICATION_WORK: u64 = 150;
 /// Publications that were held back and are given out in a turn: about a millisecond.

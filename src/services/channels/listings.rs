@@ -1,7 +1,7 @@
 //! Long answers that wait for their turn.
 //!
 //! Who is in a channel, and what was published there, may take a millisecond and more to write down, and one
-//! frame asks for a thousand of such answers, or subscribes to hundreds of channels of which it has missed much. A turn has a share for them. What is asked for beyond it waits,
+//! frame asks for a thousand of such answers, or subscribes to a hundred channels in which it has missed much. A turn has a share for them. What is asked for beyond it waits,
 //! for each connection by itself, and a connection gets one answer before the next has its turn.
 
 use std::collections::{HashMap, VecDeque};
@@ -13,27 +13,31 @@ use crate::timer::Millis;
 #[derive(Debug)]
 pub(super) struct Listings<Q> {
     /// What they may take of a turn, in units of [`crate::work`].
-    share: u64,
-    /// The time of the turn that has this much of it left.
-    turn: (Millis, u64),
-    waiting: HashMap<Peer, VecDeque<Q>>,
+    share: i64,
+    /// The time of a turn, and what it has left of the share; what it has taken too much is missing in the next.
+    turn: (Millis, i64),
+    /// With each question the bytes that it holds.
+    waiting: HashMap<Peer, VecDeque<(Q, usize)>>,
     /// The connections whose questions wait; those that are gone too, until their turn comes.
     order: VecDeque<Peer>,
     count: usize,
+    bytes: usize,
 }
 
 impl<Q> Listings<Q> {
     /// None yet, with this share of a turn.
     pub(super) fn new(share: u64) -> Self {
         let (waiting, order) = (HashMap::new(), VecDeque::new());
-        // With none at all nothing would ever be answered.
-        let share = share.max(1);
-        Self { share, turn: (Millis(0), share), waiting, order, count: 0 }
+        let mut own = Self { share: 0, turn: (Millis(0), 0), waiting, order, count: 0, bytes: 0 };
+        own.set_share(share);
+        own.begin_turn(Millis(0));
+        own
     }
 
     /// The share from the next turn on.
     pub(super) fn set_share(&mut self, share: u64) {
-        self.share = share.max(1);
+        // With none at all nothing would ever be answered.
+        self.share = i64::try_from(share).unwrap_or(i64::MAX).max(1);
     }
 
     /// Whether an answer is to be given at once.
@@ -46,31 +50,33 @@ impl<Q> Listings<Q> {
 
     /// A turn begins.
     pub(super) fn begin_turn(&mut self, now: Millis) {
-        self.turn = (now, self.share);
+        let owed = self.turn.1.min(0).max(self.share.saturating_mul(-OWED_MAX));
+        self.turn = (now, owed.saturating_add(self.share));
     }
 
     /// An answer has cost this much.
     pub(super) fn spend(&mut self, units: u64) {
-        self.turn.1 = self.turn.1.saturating_sub(units);
+        self.turn.1 = self.turn.1.saturating_sub_unsigned(units);
     }
 
-    /// Has a question of a connection wait. Gives it back if too many do.
-    pub(super) fn push(&mut self, peer: Peer, question: Q) -> Result<(), Q> {
-        if self.count >= WAITING_MAX {
+    /// Has a question of a connection wait, which holds so many bytes. Gives it back if too much waits.
+    pub(super) fn push(&mut self, peer: Peer, question: Q, bytes: usize) -> Result<(), Q> {
+        if self.count >= WAITING_MAX || self.bytes + bytes > WAITING_BYTES_MAX {
             return Err(question);
         }
         let own = self.waiting.entry(peer).or_default();
         if own.is_empty() {
             self.order.push_back(peer);
         }
-        own.push_back(question);
+        own.push_back((question, bytes));
         self.count += 1;
+        self.bytes += bytes;
         Ok(())
     }
 
     /// The question that is answered next, if this turn has something left.
     pub(super) fn next(&mut self) -> Option<Q> {
-        if self.turn.1 == 0 {
+        if self.turn.1 <= 0 {
             return None;
         }
         while let Some(peer) = self.order.pop_front() {
@@ -81,10 +87,11 @@ impl<Q> Listings<Q> {
             } else {
                 self.order.push_back(peer);
             }
-            if question.is_some() {
+            if let Some((question, bytes)) = question {
                 self.count -= 1;
+                self.bytes -= bytes;
                 self.release();
-                return question;
+                return Some(question);
             }
         }
         None
@@ -95,9 +102,15 @@ impl<Q> Listings<Q> {
         if self.count == 0 {
             return;
         }
-        let own = self.waiting.remove(&peer);
-        self.count -= own.map_or(0, |own| own.len());
+        let own = self.waiting.remove(&peer).unwrap_or_default();
+        self.count -= own.len();
+        self.bytes -= own.iter().map(|(_, bytes)| bytes).sum::<usize>();
         self.release();
+    }
+
+    /// Bytes that those hold which wait.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether none waits.
@@ -112,8 +125,12 @@ impl<Q> Listings<Q> {
     }
 }
 
-/// Questions that wait on a loop, in about 300 bytes each at most. Further ones are refused.
+/// Questions that wait on a loop. Further ones are refused.
 const WAITING_MAX: usize = 1 << 14;
+/// Bytes that these hold.
+const WAITING_BYTES_MAX: usize = 8 << 20;
+/// Turns that go without an answer at most, after one that was far too long.
+const OWED_MAX: i64 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -134,7 +151,7 @@ mod tests {
     fn connections_take_turns_and_each_keeps_its_order() {
         let mut own = Listings::new(SHARE);
         for (asker, count) in [(1, 4), (2, 1), (3, 2)] {
-            (0..count).for_each(|number| own.push(peer(asker), (asker, number)).unwrap());
+            (0..count).for_each(|number| own.push(peer(asker), (asker, number), 10).unwrap());
         }
         let expected = [(1, 0), (2, 0), (3, 0), (1, 1), (3, 1), (1, 2), (1, 3)];
         assert_eq!(answered(&mut own), expected);
@@ -150,7 +167,7 @@ mod tests {
         assert!(own.is_free(Millis(5)));
         own.spend(SHARE);
         assert!(!own.is_free(Millis(5)));
-        own.push(peer(1), (1, 0)).unwrap();
+        own.push(peer(1), (1, 0), 10).unwrap();
         assert_eq!(own.next(), None);
         // None passes those who wait, whatever is left.
         assert!(!own.is_free(Millis(6)));
@@ -160,15 +177,35 @@ mod tests {
     }
 
     #[test]
+    fn what_was_taken_too_much_is_missing_in_the_next_turns() {
+        let mut own = Listings::new(SHARE);
+        own.spend(3 * SHARE + 1);
+        own.push(peer(1), (1, 0), 10).unwrap();
+        for moment in 1..=2 {
+            own.begin_turn(Millis(moment));
+            assert_eq!(own.next(), None, "turn {moment}");
+        }
+        own.begin_turn(Millis(3));
+        assert_eq!(own.next(), Some((1, 0)));
+        // However much it was, there is an end.
+        own.spend(u64::MAX);
+        let turns = (4..).position(|moment| {
+            own.begin_turn(Millis(moment));
+            own.turn.1 > 0
+        });
+        assert_eq!(turns, Some(64));
+    }
+
+    #[test]
     fn who_is_gone_is_not_answered() {
         let mut own = Listings::new(SHARE);
         for asker in [1, 2, 1, 2] {
-            own.push(peer(asker), (asker, 0)).unwrap();
+            own.push(peer(asker), (asker, 0), 10).unwrap();
         }
         own.forget(peer(1));
         own.forget(peer(3));
         assert_eq!(answered(&mut own), [(2, 0), (2, 0)]);
-        own.push(peer(2), (2, 1)).unwrap();
+        own.push(peer(2), (2, 1), 10).unwrap();
         own.forget(peer(2));
         assert!(own.is_empty() && own.next().is_none());
         assert_eq!((own.waiting.capacity(), own.order.capacity()), (0, 0));
@@ -177,9 +214,16 @@ mod tests {
     #[test]
     fn no_more_wait_than_there_is_room_for() {
         let mut own = Listings::new(SHARE);
-        (0..WAITING_MAX).for_each(|_| own.push(peer(1), (1, 0)).unwrap());
-        assert_eq!(own.push(peer(2), (2, 0)), Err((2, 0)));
+        (0..WAITING_MAX).for_each(|_| own.push(peer(1), (1, 0), 10).unwrap());
+        assert_eq!(own.push(peer(2), (2, 0), 10), Err((2, 0)));
         own.next().unwrap();
-        assert_eq!(own.push(peer(2), (2, 0)), Ok(()));
+        assert_eq!(own.push(peer(2), (2, 0), 10), Ok(()));
+        // Whoever comes or goes, the bytes are those of what waits.
+        own.forget(peer(1));
+        assert_eq!(own.held_bytes(), 10);
+        assert_eq!(own.push(peer(1), (1, 0), WAITING_BYTES_MAX - 9), Err((1, 0)));
+        assert_eq!(own.push(peer(1), (1, 0), WAITING_BYTES_MAX - 10), Ok(()));
+        assert_eq!(answered(&mut own).len(), 2);
+        assert_eq!(own.held_bytes(), 0);
     }
 }

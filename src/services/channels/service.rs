@@ -9,7 +9,7 @@ use super::client_ids::ClientIds;
 use super::clients::{Clients, Phase};
 use super::dialogs::Dialogs;
 use super::home::Home;
-use super::home_channel::channel_of;
+use super::home_channel::{channel_of, topic_in};
 use super::settings::ChannelsSettings;
 use super::to_home::{ChannelAction, Dismissal, Forwarded, Gathered, LeaveReply, Refused, ToHome};
 use crate::centrifugo::{self, Disconnect, Encoded, Encoder, ErrorCode, Format, Unsubscribed};
@@ -142,6 +142,11 @@ impl Channels {
         let Some(own) = client.remove_subscription(channel) else { return false };
         let format = client.format;
         self.clients.channels.release(&own.channel);
+        if own.channel.conflation_key != 0 {
+            // What waits for it may be dropped from now on, and what comes until its home knows would be behind a
+            // hole.
+            effects.unsubscribe(peer, &topic_in(format, &own.channel.name));
+        }
         let action = ChannelAction::Leave(reply);
         Self::tell_home(ToHome { channel: own.channel, peer, format, action }, effects);
         true

@@ -43,16 +43,17 @@ pub(super) enum ChannelAction {
 }
 
 impl ChannelAction {
-    /// The ID of a command that asks for what may be long.
-    pub(super) fn listing(&self) -> Option<u32> {
+    /// The ID of a command that asks for what may be long. With a shared engine all members are gathered to count
+    /// them. One that becomes a member is looked at more closely.
+    pub(super) fn listing(&self, is_shared: bool) -> Option<u32> {
         match self {
             Self::Presence(id) | Self::History(id, _) => Some(*id),
+            Self::PresenceStats(id) => Some(*id).filter(|_| is_shared),
             Self::Subscribe(_)
             | Self::Confirm
             | Self::Leave(_)
             | Self::Publish(..)
-            | Self::PublishAs(..)
-            | Self::PresenceStats(_) => None,
+            | Self::PublishAs(..) => None,
         }
     }
 }

@@ -141,6 +141,40 @@ fn a_slow_member_that_leaves_reads_what_it_was_sent_before_without_a_hole() {
     }
 }
 
+/// The home of a channel learns later than the loop of a member that this one has left.
+#[test]
+fn what_is_published_before_the_home_knows_of_a_leave_is_behind_no_hole() {
+    for loops in 1..=3 {
+        let mut world = narrow_world(loops, 7);
+        let mut slow = Member::connected(&mut world, loops - 1);
+        let mut publisher = Member::connected(&mut world, 0);
+        let channels = ["kept:a", "kept:b", "kept:c", "kept:d"];
+        for channel in channels {
+            slow.ask(&mut world, subscribe(channel));
+        }
+        publish(&mut world, &channels, 12);
+        for channel in channels {
+            slow.send(json!({ "unsubscribe": { "channel": channel } }));
+        }
+        world.server.step_loop(loops - 1).unwrap();
+        let command = |id: usize| {
+            let data = json!([id, "x".repeat(100)]);
+            let publish = json!({ "channel": channels[id % 4], "data": data });
+            json!({ "id": id, "publish": publish }).to_string()
+        };
+        // Twice as many as there is room for, and less than makes the publisher wait.
+        let commands: Vec<String> = (13..33).map(command).collect();
+        publisher.client.send_frame(TEXT, commands.join("\n").as_bytes());
+        world.settle();
+        let messages = slow.messages(&mut world);
+        for (channel, first) in channels.into_iter().zip([4, 1, 2, 3]) {
+            let found = numbers(&messages, channel);
+            let wanted = (first..).step_by(4).take(found.len());
+            assert!(found.iter().copied().eq(wanted), "{loops} loops, {channel}: {found:?}");
+        }
+    }
+}
+
 #[test]
 fn what_else_is_too_much_ends_the_connection_as_ever() {
     let mut world = narrow_world(2, 3);

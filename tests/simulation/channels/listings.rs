@@ -1,6 +1,10 @@
 //! Long answers, of which one frame asks for a thousand: they come in parts of a turn, and to others meanwhile.
 
+use tidegate::inspect::{ChannelAnswer, ChannelQuestion, Query};
+use tidegate::mail::ReplyReceiver;
+
 use super::*;
+use crate::operator::send;
 
 /// Commands of one frame.
 const ASKED: u32 = 1000;
@@ -147,4 +151,87 @@ fn who_leaves_is_not_answered_any_more() {
     }
     // With all of the answers it would be more than 30.
     assert!(turns < 20, "{turns} turns for one who is gone");
+}
+
+/// A world in which one that recovers waits for its turn behind others, and a client of "ann".
+fn scarce(loops: usize) -> (World, Member) {
+    let namespace = Namespace { presence: true, ..kept_namespace("", 10) };
+    let mut settings = settings_with_tokens([namespace]);
+    settings.limits.long_answers_work = 1;
+    let mut world = world(&setup(loops, 8), settings);
+    let mut member = Member::open(&mut world, 0);
+    let token = json!({ "sub": "ann" }).to_string();
+    member.ask(&mut world, json!({ "connect": { "token": token } }));
+    (world, member)
+}
+
+fn recover(channel: &str) -> Value {
+    json!({ "subscribe": { "channel": channel, "recover": true, "offset": 0 } })
+}
+
+/// What a client hears that recovers two channels, of which something is asked for the second before it is its
+/// turn. It is a member of none of both in the end.
+fn heard_with(question: &ChannelQuestion) -> (Vec<Value>, u32) {
+    let (mut world, mut member) = scarce(1);
+    for _ in 0..3 {
+        // So that it is no one's turn for a while.
+        member.send(json!({ "history": { "channel": "first", "limit": 1 } }));
+    }
+    let waiting = member.send(recover("second"));
+    let _answer: ReplyReceiver<ChannelAnswer> =
+        send(&world, 0, |reply| Query::Channels { question: question.clone(), reply });
+    let messages = member.messages(&mut world);
+    let own = messages.into_iter().filter(|own| own["history"].is_null()).collect();
+    // It comes in as if nothing had been.
+    let again = member.ask(&mut world, recover("second"));
+    assert!(again["subscribe"].is_object(), "{again}");
+    member.ask(&mut world, json!({ "publish": { "channel": "second", "data": 1 } }));
+    let left = member.ask(&mut world, json!({ "unsubscribe": { "channel": "second" } }));
+    assert!(left["unsubscribe"].is_object(), "{left}");
+    (own, waiting)
+}
+
+#[test]
+fn who_is_taken_out_before_its_turn_is_told_once() {
+    let (user, channel) = (Arc::from("ann"), Some(Arc::from("second")));
+    let question = ChannelQuestion::Unsubscribe { user, channel, client: None };
+    let (heard, waiting) = heard_with(&question);
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert_eq!((&heard[0]["id"], &heard[0]["error"]["code"]), (&json!(waiting), &json!(103)));
+}
+
+#[test]
+fn who_waits_in_a_channel_that_is_closed_tries_again() {
+    let (heard, waiting) = heard_with(&ChannelQuestion::Close("second".into()));
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert_eq!((&heard[0]["id"], &heard[0]["error"]["code"]), (&json!(waiting), &json!(100)));
+}
+
+#[test]
+fn no_more_wait_than_a_loop_has_room_for() {
+    let (mut world, mut greedy) = scarce(1);
+    let mut late = Member::connected(&mut world, 0);
+    for _ in 0..18 {
+        ask(&mut greedy, (0..1000).map(|_| json!({ "presence": { "channel": "first" } })));
+    }
+    let mut refused = Vec::new();
+    while refused.is_empty() {
+        world.step().unwrap();
+        greedy.client.read_all();
+        let replies = greedy.unseen().into_iter();
+        refused.extend(replies.filter(|own| own["error"]["code"] == 111));
+    }
+    late.send(recover("second"));
+    let mut reply = None;
+    while reply.is_none() {
+        world.step().unwrap();
+        late.client.read_all();
+        reply = late.unseen().pop();
+        greedy.client.read_all();
+    }
+    assert_eq!(reply.unwrap()["error"]["code"], 111);
+    greedy.client.shutdown();
+    world.settle();
+    let found = late.ask(&mut world, recover("second"));
+    assert!(found["subscribe"].is_object(), "{found}");
 }

@@ -1,7 +1,8 @@
 //! How one becomes a member of a channel, at the home of that.
 //!
-//! The home may have to ask the engine first, or to wait until it is the turn of one that has missed much. Until
-//! then it is expected: all members may have to go meanwhile, or it has left.
+//! The home may have to ask the engine first, or to wait until it is the turn of one that comes back. Until then
+//! [`RareMembers`](crate::services::channels::awaiting::RareMembers) holds it as expected, so that it is known in the
+//! end whether it has left, or had to.
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::services::channels::to_home::{
     ChannelAction, Dismissal, Gathered, Refused, Subscribe, ToHome, Told,
 };
 use crate::services::{Effects, Peer};
+use crate::shrink::Shrink as _;
 
 impl Home {
     pub(super) fn subscribe(
@@ -47,13 +49,19 @@ impl Home {
         if !own.is_positioned && is_heard {
             return self.admit(channel, (peer, format), *own, None, effects);
         }
-        // What it has missed may be long.
-        let waits = own.recover.is_some() && !self.listings.is_free(effects.now());
+        // What it has missed may be long. Who connects does not wait: it does so once, is not read before all of its
+        // channels have answered, and until then what is published in those that have is kept for it.
+        let waits = own.recover.is_some()
+            && own.told != Told::Connect
+            && !self.listings.is_free(effects.now());
         if self.engine.answers_later() || waits {
             at_home.rare.get_or_insert_default().expect(peer, format, (own.serial, own.told));
         }
         if waits {
-            return self.join_in_turn(channel, (peer, format), own, effects);
+            return self.put_off_joining(channel, (peer, format), own, effects);
+        }
+        if own.recover.is_some() {
+            self.spend(RECOVERY_WORK, effects);
         }
         self.join(channel, (peer, format), own, effects);
     }
@@ -66,9 +74,8 @@ impl Home {
         own: Box<Subscribe>,
         effects: &Effects<'_>,
     ) {
-        if self.engine.answers_later() && own.recover.is_some() {
-            // How much it is shows when it comes.
-            self.listings.spend(ASK_WORK);
+        if own.recover.is_some() {
+            self.ask_for_long();
         }
         let request = JoinRequest {
             channel: &channel.name,
@@ -80,8 +87,8 @@ impl Home {
         self.engine.join(request, context, effects.now(), &mut self.events);
     }
 
-    /// As above, when it is its turn. Until then it is expected, as if the engine had been asked.
-    fn join_in_turn(
+    /// Has one wait for its turn.
+    fn put_off_joining(
         &mut self,
         channel: &Arc<ChannelRef>,
         (peer, format): (Peer, Format),
@@ -94,6 +101,7 @@ impl Home {
         let Err(message) = self.put_off(message, effects) else { return };
         self.take_expected(channel, peer, serial);
         if let ChannelAction::Subscribe(own) = message.action {
+            self.counts.refusals += 1;
             self.refuse((peer, format), &own, ErrorCode::TooManyRequests, effects);
         }
     }
@@ -106,6 +114,7 @@ impl Home {
         own: Subscribe,
         effects: &mut Effects<'_>,
     ) {
+        self.spend(RECOVERY_WORK, effects);
         let outcome = self.take_expected(channel, peer, own.serial);
         let member = (peer, format);
         let Some(own) = self.unless_gone(member, own, outcome, effects) else { return };
@@ -128,6 +137,11 @@ impl Home {
         let outcome = at_home.rare.as_mut()?.take_expected(peer, serial);
         at_home.forget_rare();
         outcome
+    }
+
+    /// The number of the subscription of one that is expected, and how its client will be told.
+    pub(super) fn expected(&self, channel: &ChannelRef, peer: Peer) -> Option<(u16, Told)> {
+        self.channels.get(&channel.name)?.rare.as_ref()?.expected(peer)
     }
 
     /// Gives back one that was expected if it can be let in. Otherwise it is told so.
@@ -171,7 +185,7 @@ impl Home {
         }
     }
 
-    /// All members were taken out of the channel while the engine was asked about this one.
+    /// All members were taken out of the channel while this one was expected.
     fn refuse_dismissed(
         &mut self,
         (peer, format): (Peer, Format),
@@ -180,12 +194,19 @@ impl Home {
         effects: &mut Effects<'_>,
     ) {
         match (why, own.told) {
-            // The client tries again by itself.
-            (Dismissal::PositionLost | Dismissal::Closed, Told::Reply(_) | Told::Connect) => {
+            // The client tries again by itself, or knows nothing of it.
+            (Dismissal::PositionLost | Dismissal::Closed, Told::Reply(_))
+            | (Dismissal::PositionLost, Told::Connect)
+            | (Dismissal::Closed, Told::Push) => {
                 self.refuse((peer, format), own, ErrorCode::Internal, effects);
             }
-            (Dismissal::PositionLost | Dismissal::Closed, Told::Push)
-            | (Dismissal::Inappropriate, _) => {
+            (Dismissal::Closed, Told::Connect) => {
+                // Taken out first, so that it is connected without the channel.
+                let serial = own.serial;
+                effects.answer(peer.loop_index, Box::new(Refused { peer, serial }));
+                self.refuse((peer, format), own, ErrorCode::Internal, effects);
+            }
+            (Dismissal::PositionLost, Told::Push) | (Dismissal::Inappropriate, _) => {
                 disconnect(peer, why.disconnect(), effects);
             }
         }
@@ -200,6 +221,7 @@ impl Home {
     ) {
         let error = ErrorCode::Internal;
         match own.told {
+            Told::Reply(_) if self.was_answered(peer, own.serial) => {}
             Told::Reply(id) => send(peer, self.encoder.error(format, id, error), effects),
             Told::Push => {}
             Told::Connect => {
@@ -207,6 +229,19 @@ impl Home {
                 effects.answer(peer.loop_index, Box::new(gathered));
             }
         }
+    }
+
+    /// Whether the command by which this one was to become a member was answered as it left.
+    fn was_answered(&mut self, peer: Peer, serial: u16) -> bool {
+        let Some(own) = self.answered.get_mut(&peer) else { return false };
+        let before = own.len();
+        own.retain(|number| *number != serial);
+        let was_there = own.len() < before;
+        if own.is_empty() {
+            self.answered.remove(&peer);
+            self.answered.shrink_if_sparse(0);
+        }
+        was_there
     }
 
     /// Makes a connection a member: the reply first, then the subscription, then the others learn of it.
@@ -360,5 +395,5 @@ fn subscribed(own: &Subscribe, read: Option<Read>) -> Subscribed {
     subscribed
 }
 
-/// What an engine elsewhere is taken to answer with, of the share that long answers have of a turn.
-const ASK_WORK: u64 = 20_000;
+/// One comes back, beside what it has missed.
+const RECOVERY_WORK: u64 = 1_000;
