@@ -23,7 +23,7 @@ impl Channels {
         let Some(client) = self.clients.get(peer.key) else { return Behind::Close };
         let mut own =
             client.subscriptions.iter().filter(|own| conflation_key(&own.channel.name) == key);
-        // It has left the channel. The latest alone would be behind a hole in what it reads until it is told so.
+        // It has left the channel. The latest alone would be behind a hole in what it reads until it learns of that.
         let Some(found) = own.next() else { return Behind::Drop };
         if own.next().is_some() {
             // The latest of which of them cannot be told.

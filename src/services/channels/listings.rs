@@ -59,7 +59,7 @@ impl<Q> Listings<Q> {
         self.turn.1 = self.turn.1.saturating_sub_unsigned(units);
     }
 
-    /// Has a question of a connection wait, which holds so many bytes. Gives it back if too much waits.
+    /// Has a question of a connection wait, which holds this many bytes. Gives it back if too much waits.
     pub(super) fn push(&mut self, peer: Peer, question: Q, bytes: usize) -> Result<(), Q> {
         if self.count >= WAITING_MAX || self.bytes + bytes > WAITING_BYTES_MAX {
             return Err(question);
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(own.push(peer(2), (2, 0), 10), Err((2, 0)));
         own.next().unwrap();
         assert_eq!(own.push(peer(2), (2, 0), 10), Ok(()));
-        // Whoever comes or goes, the bytes are those of what waits.
+        // The bytes are those of what waits.
         own.forget(peer(1));
         assert_eq!(own.held_bytes(), 10);
         assert_eq!(own.push(peer(1), (1, 0), WAITING_BYTES_MAX - 9), Err((1, 0)));

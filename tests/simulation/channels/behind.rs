@@ -147,7 +147,7 @@ fn what_is_published_before_the_home_knows_of_a_leave_is_behind_no_hole() {
     for loops in 1..=3 {
         let mut world = narrow_world(loops, 7);
         let mut slow = Member::connected(&mut world, loops - 1);
-        let mut publisher = Member::connected(&mut world, 0);
+        let publisher = Member::connected(&mut world, 0);
         let channels = ["kept:a", "kept:b", "kept:c", "kept:d"];
         for channel in channels {
             slow.ask(&mut world, subscribe(channel));

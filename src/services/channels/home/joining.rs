@@ -144,7 +144,7 @@ impl Home {
         self.channels.get(&channel.name)?.rare.as_ref()?.expected(peer)
     }
 
-    /// Gives back one that was expected if it can be let in. Otherwise it is told so.
+    /// Gives back one that was expected if it can be let in. Otherwise its client learns why not.
     fn unless_gone(
         &mut self,
         (peer, format): (Peer, Format),
