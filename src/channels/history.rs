@@ -256,8 +256,7 @@ impl History {
         })
     }
 
-    /// What a member that comes back with this position has missed. Without
-    /// an epoch any matches.
+    /// What a member that comes back with this position has missed. Without an epoch any matches.
     #[must_use]
     pub fn recover(&self, offset: u64, epoch: NamedEpoch) -> Recovery {
         if !epoch.admits(self.epoch) || offset > self.top {

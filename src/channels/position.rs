@@ -87,5 +87,16 @@ mod tests {
                 prop_assert_eq!(found.to_string(), text);
             }
         }
+
+        #[test]
+        fn a_text_names_its_epoch_or_none_or_any(number: u32, text in "\\PC{1,10}") {
+            let epoch = Epoch(number);
+            prop_assert_eq!(NamedEpoch::parse(&epoch.to_string()), NamedEpoch::Of(epoch));
+            let named = NamedEpoch::parse(&text);
+            let is_own = text == epoch.to_string();
+            prop_assert_eq!((named.names(epoch), named.admits(epoch)), (is_own, is_own));
+            let any = NamedEpoch::parse("");
+            prop_assert_eq!((any.names(epoch), any.admits(epoch)), (false, true));
+        }
     }
 }

@@ -272,11 +272,11 @@ fn history(own: ApiHistory) -> Result<ChannelQuestion, ErrorCode> {
     if reverse && offset == Some(0) {
         return Err(ErrorCode::Internal);
     }
-    let epoch = since.map(|since| NamedEpoch::parse(&since.epoch));
+    let epoch = since.map_or(NamedEpoch::Any, |since| NamedEpoch::parse(&since.epoch));
     Ok(ChannelQuestion::History {
         channel: channel.into(),
         since: if reverse { Since::Latest(offset) } else { Since::Oldest(offset) },
-        epoch: epoch.unwrap_or(NamedEpoch::Any),
+        epoch,
         limit: usize::try_from(limit).unwrap_or(RECOVERED_MAX).min(RECOVERED_MAX),
     })
 }

@@ -390,10 +390,10 @@ fn history_question(own: &HistoryRequest<'_>) -> Option<HistoryQuestion> {
     if *reverse && offset == Some(0) {
         return None;
     }
-    let epoch = since.as_ref().map(|own| NamedEpoch::parse(&own.epoch));
+    let epoch = since.as_ref().map_or(NamedEpoch::Any, |own| NamedEpoch::parse(&own.epoch));
     Some(HistoryQuestion {
         since: if *reverse { Since::Latest(offset) } else { Since::Oldest(offset) },
-        epoch: epoch.unwrap_or(NamedEpoch::Any),
+        epoch,
         limit,
     })
 }

@@ -538,8 +538,10 @@ impl Home {
             | (LeaveReply::Nothing, _) => None,
             (LeaveReply::Gone, _) => {
                 self.listings.forget(peer);
-                self.answered.remove(&peer);
-                self.answered.shrink_if_sparse(0);
+                if !self.answered.is_empty() {
+                    self.answered.remove(&peer);
+                    self.answered.shrink_if_sparse(0);
+                }
                 None
             }
         };
@@ -650,10 +652,10 @@ impl Home {
         self.answer(asker, Ok((Reply::PresenceStats(clients, users), None)), effects);
     }
 
-    /// Charges the pool with what is held more, and gives back what it holds less.
+    /// Charges the pool with what is held more, and gives back what is held less.
     fn charge(&mut self, effects: &mut Effects<'_>) {
-        let held = self.engine.held_bytes() + self.conflation.held_bytes();
-        let held = held + self.listings.held_bytes();
+        let kept = self.engine.held_bytes() + self.conflation.held_bytes();
+        let held = kept + self.listings.held_bytes();
         match held.checked_sub(self.charged_bytes) {
             Some(0) => {}
             Some(more) => effects.charge_for_all(more),

@@ -101,7 +101,6 @@ impl Home {
         let Err(message) = self.put_off(message, effects) else { return };
         self.take_expected(channel, peer, serial);
         if let ChannelAction::Subscribe(own) = message.action {
-            self.counts.refusals += 1;
             self.refuse((peer, format), &own, ErrorCode::TooManyRequests, effects);
         }
     }
@@ -355,7 +354,8 @@ impl Home {
         error: ErrorCode,
         effects: &mut Effects<'_>,
     ) {
-        self.counts.refusals += u32::from(error == ErrorCode::LimitExceeded);
+        let is_limit = matches!(error, ErrorCode::LimitExceeded | ErrorCode::TooManyRequests);
+        self.counts.refusals += u32::from(is_limit);
         self.counts.positions_lost += u32::from(error == ErrorCode::UnrecoverablePosition);
         let serial = own.serial;
         match own.told {
