@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::ServiceSender;
-use crate::channels::remote::{EngineQuestion, Port, PortEvent};
+use crate::channels::remote::{EngineQuestion, EngineRoom, Port, PortEvent};
 
 /// Asks a shared engine, without blocking the loop that asks. One instance serves all loops.
 pub trait EngineLink: Send + Sync {
@@ -19,9 +19,12 @@ pub trait EngineLink: Send + Sync {
     /// Asks.
     fn ask(&self, question: EngineQuestion);
 
-    /// An instance has refused this many questions itself, as too many of its own were under way: they are counted
+    /// An instance has refused this many questions itself, as too many or too much was under way: they are counted
     /// with those that are refused here.
     fn refused(&self, count: u64);
+
+    /// The room that publications have on their way, for all instances together.
+    fn room(&self) -> EngineRoom;
 
     /// The number of this gateway, which no other has.
     fn node(&self) -> u64;

@@ -69,7 +69,7 @@ impl<C> SharedTopics<C> {
         Self {
             link: Arc::clone(link),
             port: None,
-            remote: RemoteEngine::new(Port::default(), WAITING_MAX),
+            remote: RemoteEngine::new(Port::default(), WAITING_MAX, link.room()),
             namespace,
             events: VecDeque::new(),
             deliveries: VecDeque::new(),
@@ -123,7 +123,8 @@ impl<C> SharedTopics<C> {
     /// Has [`TopicEvent::Gone`] come when this gateway is gone. To be asked again after that.
     pub(super) fn watch(&self, node: u64) {
         if let Some(port) = self.port {
-            self.link.ask(EngineQuestion { port, number: 0, action: EngineAction::Watch(node) });
+            let action = EngineAction::Watch(node);
+            self.link.ask(EngineQuestion { port, number: 0, action, charged: None });
         }
     }
 

@@ -136,7 +136,7 @@ impl Broker {
             number,
             channel: channel.into(),
             retention,
-            payload: payload.to_vec(),
+            payload: payload.to_vec().into(),
             idempotency_key: key.map(Box::from),
         });
         number

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::on_its_way::Payload;
 use crate::channels::Position;
 
 /// What a broker is to do. Commands with a number have one [`BrokerEvent`] with that number as an answer,
@@ -23,7 +24,7 @@ pub enum BrokerCommand {
         /// How much is kept; `None` to keep nothing, and give no position.
         retention: Option<Retention>,
         /// The publication, as bytes that only nodes read.
-        payload: Vec<u8>,
+        payload: Payload,
         /// With the same key it is published once in [`IDEMPOTENCY_MS`](crate::channels::IDEMPOTENCY_MS),
         /// and answered with the position that it has.
         idempotency_key: Option<Box<str>>,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::broker::Retention;
+use super::on_its_way::Charged;
 use crate::channels::{
     Change, ClientInfo, EngineError, NamedEpoch, Position, Publication, Read, RecoveryMode, Since,
     StreamItem,
@@ -21,6 +22,8 @@ pub struct EngineQuestion {
     pub number: u64,
     /// What is asked.
     pub action: EngineAction,
+    /// What a publication takes of the [`EngineRoom`](super::EngineRoom) on its way.
+    pub charged: Option<Charged>,
 }
 
 /// What is asked.

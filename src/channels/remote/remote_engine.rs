@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::broker::Retention;
+use super::broker::{BrokerCommand, Retention};
+use super::on_its_way::{Charged, EngineRoom};
 use super::question::{EngineAction, EngineQuestion, JoinRead, Port, PortEvent};
 use crate::channels::{
     Change, ClientInfo, Engine, EngineError, EngineEvent, JoinRequest, Namespace, PageRequest,
@@ -24,6 +25,8 @@ pub struct RemoteEngine<C> {
     /// Tells a question from earlier ones in its place.
     generation: u32,
     questions: Vec<EngineQuestion>,
+    /// For publications, of all that ask.
+    room: EngineRoom,
     /// Questions that were not asked since this was taken.
     refused: u64,
 }
@@ -35,11 +38,12 @@ struct Waiting<C> {
 }
 
 impl<C> RemoteEngine<C> {
-    /// One that asks nothing yet, and has up to `waiting_max` questions under way.
+    /// One that asks nothing yet, and has up to `waiting_max` questions under way, with publications as long as there
+    /// is room.
     #[must_use]
-    pub fn new(port: Port, waiting_max: usize) -> Self {
+    pub fn new(port: Port, waiting_max: usize, room: EngineRoom) -> Self {
         let (waiting, questions) = (Slab::new(), Vec::new());
-        Self { port, waiting, waiting_max, generation: 0, questions, refused: 0 }
+        Self { port, waiting, waiting_max, generation: 0, questions, room, refused: 0 }
     }
 
     /// Tells how it is called by those who answer.
@@ -52,7 +56,7 @@ impl<C> RemoteEngine<C> {
         self.questions.drain(..)
     }
 
-    /// How many questions were refused since this was called last, as too many were under way.
+    /// How many questions were refused since this was called last, as too many were under way, or too much.
     pub fn take_refused(&mut self) -> u64 {
         std::mem::take(&mut self.refused)
     }
@@ -99,7 +103,7 @@ impl<C> RemoteEngine<C> {
         events: &mut Vec<EngineEvent<C>>,
     ) {
         let action = EngineAction::Presence { channel: Arc::clone(channel) };
-        if let Err(context) = self.ask(context, action) {
+        if let Err(context) = self.ask(context, action, None) {
             events.push(EngineEvent::Present(context, Err(EngineError::Unavailable)));
         }
     }
@@ -111,7 +115,7 @@ impl<C> RemoteEngine<C> {
     }
 
     /// Asks, or gives the context back if there are too many questions under way.
-    fn ask(&mut self, context: C, action: EngineAction) -> Result<(), C> {
+    fn ask(&mut self, context: C, action: EngineAction, charged: Option<Charged>) -> Result<(), C> {
         if self.waiting.len() >= self.waiting_max {
             self.refused += 1;
             return Err(context);
@@ -120,12 +124,13 @@ impl<C> RemoteEngine<C> {
         let generation = self.generation;
         let index = slot_number(self.waiting.insert(Waiting { generation, context }));
         let number = u64::from(generation) << 32 | u64::from(index);
-        self.questions.push(EngineQuestion { port: self.port, number, action });
+        self.questions.push(EngineQuestion { port: self.port, number, action, charged });
         Ok(())
     }
 
     fn say(&mut self, action: EngineAction) {
-        self.questions.push(EngineQuestion { port: self.port, number: 0, action });
+        let port = self.port;
+        self.questions.push(EngineQuestion { port, number: 0, action, charged: None });
     }
 
     fn take(&mut self, number: u64) -> Option<C> {
@@ -148,6 +153,11 @@ impl<C> Engine<C> for RemoteEngine<C> {
         _: Millis,
         events: &mut Vec<EngineEvent<C>>,
     ) {
+        let Some(charged) = self.room.take(way_bytes(&request)) else {
+            self.refused += 1;
+            let refused = Err(EngineError::Unavailable);
+            return events.push(EngineEvent::Published(context, refused));
+        };
         let retention = Retention::of(request.namespace).filter(|_| !request.skips_history);
         let action = EngineAction::Publish {
             channel: Arc::clone(request.channel),
@@ -155,7 +165,7 @@ impl<C> Engine<C> for RemoteEngine<C> {
             publication: request.publication.clone(),
             idempotency_key: request.idempotency_key.map(Box::from),
         };
-        if let Err(context) = self.ask(context, action) {
+        if let Err(context) = self.ask(context, action, Some(charged)) {
             events.push(EngineEvent::Published(context, Err(EngineError::Unavailable)));
         }
     }
@@ -174,7 +184,7 @@ impl<C> Engine<C> for RemoteEngine<C> {
             retention: Retention::of(request.namespace),
             reads,
         };
-        if let Err(context) = self.ask(context, action) {
+        if let Err(context) = self.ask(context, action, None) {
             events.push(EngineEvent::Joined(context, Err(EngineError::Unavailable)));
         }
     }
@@ -196,14 +206,14 @@ impl<C> Engine<C> for RemoteEngine<C> {
         };
         let channel = Arc::clone(channel);
         let action = EngineAction::Page { channel, retention, since, epoch, limit };
-        if let Err(context) = self.ask(context, action) {
+        if let Err(context) = self.ask(context, action, None) {
             events.push(EngineEvent::Page(context, Err(EngineError::Unavailable)));
         }
     }
 
     fn remove(&mut self, channel: &Arc<str>, context: C, events: &mut Vec<EngineEvent<C>>) {
         let action = EngineAction::Remove { channel: Arc::clone(channel) };
-        if let Err(context) = self.ask(context, action) {
+        if let Err(context) = self.ask(context, action, None) {
             events.push(EngineEvent::Removed(context, Err(EngineError::Unavailable)));
         }
     }
@@ -227,16 +237,25 @@ impl Retention {
     }
 }
 
+/// What a publication takes on its way: at one time or another it is a value, a question and a command.
+fn way_bytes(request: &PublishRequest<'_>) -> usize {
+    let key = request.idempotency_key.map_or(0, str::len);
+    let own = request.channel.len() + request.publication.held_bytes() + key;
+    size_of::<EngineQuestion>().max(size_of::<BrokerCommand>()) + own
+}
+
 /// Questions for which room is kept when none is under way.
 const WAITING_KEPT: usize = 256;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channels::Publication;
 
     #[test]
     fn a_question_above_the_limit_is_refused_and_counted() {
-        let (mut own, mut events) = (RemoteEngine::new(Port(3), 2), Vec::new());
+        let (mut own, mut events) =
+            (RemoteEngine::new(Port(3), 2, EngineRoom::default()), Vec::new());
         let channel: Arc<str> = "a".into();
         for context in 0..4 {
             own.remove(&channel, context, &mut events);
@@ -257,5 +276,43 @@ mod tests {
         own.remove(&channel, 5, &mut events);
         assert_eq!((events.len(), own.take_questions().len()), (2, 1));
         assert_eq!(own.take_refused(), 1);
+    }
+
+    fn publish(own: &mut RemoteEngine<u32>, bytes: usize, context: u32) -> Option<u32> {
+        let mut events = Vec::new();
+        let request = PublishRequest {
+            channel: &"a".into(),
+            namespace: &Namespace::new(""),
+            publication: &Publication::new(vec![b'1'; bytes]),
+            idempotency_key: None,
+            skips_history: false,
+        };
+        own.publish(request, context, Millis(0), &mut events);
+        let event = events.pop()?;
+        let EngineEvent::Published(context, Err(EngineError::Unavailable)) = event else {
+            panic!("{event:?}")
+        };
+        Some(context)
+    }
+
+    /// Thousands of publications may be under way, but not of a megabyte each.
+    #[test]
+    fn publications_above_the_room_of_all_loops_are_refused_and_counted() {
+        let room = EngineRoom::new(4 << 20);
+        let [mut one, mut other] =
+            [0, 1].map(|port| RemoteEngine::new(Port(port), 1000, room.clone()));
+        let refused: Vec<u32> =
+            (0..4).filter_map(|number| publish(&mut one, 1 << 20, number)).collect();
+        assert_eq!((refused, one.take_refused()), (vec![3], 1));
+        assert_eq!(publish(&mut other, 1 << 20, 9), Some(9), "it has the same room");
+        assert_eq!(other.take_refused(), 1);
+        // What has no room leaves room for what is small, and waits for no answer.
+        assert_eq!(publish(&mut other, 1 << 10, 10), None);
+        assert_eq!((one.waiting.len(), other.waiting.len()), (3, 1));
+        let asked: Vec<EngineQuestion> = one.take_questions().collect();
+        assert_eq!(publish(&mut one, 1 << 20, 11), Some(11), "it is still on its way");
+        drop((asked, other.take_questions()));
+        assert_eq!(room.free_bytes(), 4 << 20);
+        assert_eq!(publish(&mut other, 1 << 20, 12), None);
     }
 }

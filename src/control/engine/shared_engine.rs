@@ -21,8 +21,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::centrifugo::parse_presence;
 use crate::channels::EngineError;
 use crate::channels::remote::{
-    Asked, BrokerCommand, BrokerEvent, EngineAction, EngineQuestion, Follower, FollowerLimits,
-    FollowerOutput, NodeAnswers, NodeEvent, NodeId, Nodes, Port, PortEvent,
+    Asked, BrokerCommand, BrokerEvent, EngineAction, EngineQuestion, EngineRoom, Follower,
+    FollowerLimits, FollowerOutput, NodeAnswers, NodeEvent, NodeId, Nodes, Port, PortEvent,
 };
 use crate::control::node_calls::{AskNodes, NodeAnswerer};
 use crate::control::tasks::{Job, Tasks};
@@ -60,6 +60,8 @@ struct State {
     /// What answers other gateways; `None` before the start.
     answerer: Mutex<Option<Arc<dyn NodeAnswerer>>>,
     is_up: AtomicBool,
+    /// For publications on their way, from a port to the connection of the broker.
+    room: EngineRoom,
     /// Questions that ports have refused themselves.
     refused: AtomicU64,
     counters: Arc<ControlCounters>,
@@ -112,6 +114,7 @@ impl SharedEngine {
             surveyors: Mutex::default(),
             answerer: Mutex::default(),
             is_up: AtomicBool::new(false),
+            room: EngineRoom::default(),
             refused: AtomicU64::new(0),
             counters,
             began: Instant::now(),
@@ -214,6 +217,10 @@ impl EngineLink for SharedEngine {
         if count > 0 {
             self.state.refused.fetch_add(count, Ordering::Relaxed);
         }
+    }
+
+    fn room(&self) -> EngineRoom {
+        self.state.room.clone()
     }
 
     fn node(&self) -> u64 {

@@ -38,7 +38,7 @@ impl<C> HomeEngine<C> {
         match link {
             None => Self::Memory(MemoryEngine::new(limits, first_epoch)),
             Some(link) => {
-                let remote = RemoteEngine::new(Port::default(), WAITING_MAX);
+                let remote = RemoteEngine::new(Port::default(), WAITING_MAX, link.room());
                 Self::Shared(Box::new(Shared { remote, link: Arc::clone(link), port: None }))
             }
         }

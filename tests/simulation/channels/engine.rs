@@ -2,7 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use tidegate::channels::remote::{EngineAction, EngineQuestion, Port, PortEvent};
+use tidegate::channels::remote::{
+    Charged, EngineAction, EngineQuestion, EngineRoom, Port, PortEvent,
+};
 use tidegate::channels::{Epoch, Position, Publication, Read, Recovery, StreamItem};
 use tidegate::services::{EngineDelivery, EngineLink, ServiceSender};
 use tidegate::work::WorkLimits;
@@ -11,7 +13,7 @@ use super::*;
 
 /// An engine whose one channel is where the test has it.
 #[derive(Default)]
-struct Engine(Mutex<State>);
+struct Engine(Mutex<State>, EngineRoom);
 
 #[derive(Default)]
 struct State {
@@ -22,6 +24,8 @@ struct State {
     /// Whether joins are answered when the test says so, and those that wait.
     holds: bool,
     held: Vec<u64>,
+    /// Publications that are on their way.
+    publications: Vec<(u64, Option<Charged>)>,
     /// Channels that were joined and left.
     told: Vec<String>,
 }
@@ -41,6 +45,40 @@ impl Engine {
     }
 }
 
+/// However many clients publish, what waits for an engine that is slow is bounded in bytes.
+#[test]
+fn what_is_published_beyond_the_room_on_the_way_is_refused() {
+    let room = 100_000;
+    let engine = Arc::new(Engine(Mutex::default(), EngineRoom::new(room)));
+    let link: Arc<dyn EngineLink> = Arc::clone(&engine) as Arc<dyn EngineLink>;
+    let own = settings([kept_namespace("kept", 5)]);
+    let mut world = world(&setup(2, 3), ChannelsSettings { engine: Some(link), ..own });
+    let mut members: Vec<Member> = (0..8)
+        .map(|number| Member::connected_in(&mut world, number % 2, FORMATS[number % 2]))
+        .collect();
+    let publish = json!({ "publish": { "channel": "kept:x", "data": "x".repeat(30_000) } });
+    for _ in 0..2 {
+        let mut refused = 0;
+        for member in &mut members {
+            member.send(publish.clone());
+            for reply in member.messages(&mut world) {
+                assert_eq!(reply["error"]["code"], 100, "{reply}");
+                refused += 1;
+            }
+        }
+        let publications = std::mem::take(&mut engine.0.lock().unwrap().publications);
+        assert_eq!((publications.len(), refused), (3, 5));
+        assert!(engine.1.free_bytes() < 10_000);
+        // They are done, and make room for others.
+        let done = publications.iter().map(|own| PortEvent::Published(own.0, Ok(None))).collect();
+        drop(publications);
+        assert_eq!(engine.1.free_bytes(), room);
+        engine.say(done);
+        let replies: usize = members.iter_mut().map(|own| own.messages(&mut world).len()).sum();
+        assert_eq!(replies, 3);
+    }
+}
+
 fn joined(number: u64, offset: u64) -> PortEvent {
     let recovery = Recovery::Recovered(Vec::new());
     PortEvent::Joined(number, Ok(Some(Read { position: position(offset), recovery })))
@@ -56,10 +94,14 @@ impl EngineLink for Engine {
     fn detach(&self, _: Port) {}
 
     fn ask(&self, question: EngineQuestion) {
-        let EngineQuestion { port, number, action } = question;
+        let EngineQuestion { port, number, action, charged } = question;
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let EngineAction::Leave(channel) = &action {
             state.told.push(format!("leave {channel}"));
+        }
+        if let EngineAction::Publish { .. } = &action {
+            state.publications.push((number, charged));
+            state.home = Some(state.ports[port.0 as usize].clone());
         }
         let EngineAction::Join { channel, .. } = action else { return };
         state.told.push(format!("join {channel}"));
@@ -72,6 +114,10 @@ impl EngineLink for Engine {
     }
 
     fn refused(&self, _: u64) {}
+
+    fn room(&self) -> EngineRoom {
+        self.1.clone()
+    }
 
     fn node(&self) -> u64 {
         7

@@ -37,6 +37,7 @@ use self::asked::{Asked, ChannelRef, UnderWay};
 use self::followed::{Followed, HeldLive, Subscription};
 use self::queued::Queued;
 use super::broker::{BrokerCommand, BrokerEvent, POSITIONS_MAX, Retention, Span};
+use super::on_its_way::Payload;
 use super::payload::{write_member, write_publication};
 use super::question::{EngineAction, EngineQuestion, Port, PortEvent};
 use crate::channels::EngineError;
@@ -185,7 +186,7 @@ impl Follower {
 
     /// A port asks.
     pub fn ask(&mut self, question: EngineQuestion, now: Millis, output: &mut FollowerOutput) {
-        let EngineQuestion { port, number, ref action } = question;
+        let EngineQuestion { port, number, ref action, .. } = question;
         let is_publication = matches!(action, EngineAction::Publish { .. });
         if !has_answer(action) {
             return self.pass(question, now, output);
@@ -223,7 +224,7 @@ impl Follower {
     /// Publications that wait are passed on once all channels are subscribed again, so that members who know no
     /// position do not miss them.
     fn pass_queued(&mut self, now: Millis, output: &mut FollowerOutput) {
-        while let Some(EngineQuestion { port, number, action }) = self.queued.pop_late(now) {
+        while let Some(EngineQuestion { port, number, action, .. }) = self.queued.pop_late(now) {
             if let Some(event) = refusal(&action, number) {
                 self.answer(port, event, output);
             }
@@ -240,14 +241,14 @@ impl Follower {
 
     /// Asks the broker.
     fn pass(&mut self, question: EngineQuestion, now: Millis, output: &mut FollowerOutput) {
-        let EngineQuestion { port, number, action } = question;
+        let EngineQuestion { port, number, action, charged } = question;
         match action {
             EngineAction::Join { channel, retention, reads } => {
                 self.join((port, number), &channel, (retention, reads), now, output);
             }
             EngineAction::Leave(channel) => self.leave(port, &channel, output),
             EngineAction::Publish { channel, retention, publication, idempotency_key } => {
-                let payload = write_publication(&publication);
+                let payload = Payload::new(write_publication(&publication), charged);
                 let number = self.under_way.add(Asked::Publish(port, number), now);
                 output.commands.push(BrokerCommand::Publish {
                     number,

@@ -29,10 +29,11 @@ impl Queued {
         self.bytes
     }
 
-    /// Adds one that waits until then, or gives it back if there is no room.
+    /// Adds one that waits until then, or gives it back if there is no room. It is not on its way while it waits: the
+    /// room here is another.
     pub(super) fn push(
         &mut self,
-        question: EngineQuestion,
+        mut question: EngineQuestion,
         until: Millis,
         bytes_max: usize,
     ) -> Result<(), EngineQuestion> {
@@ -41,6 +42,7 @@ impl Queued {
             return Err(question);
         }
         self.bytes += bytes;
+        question.charged = None;
         self.questions.push_back((until, question));
         Ok(())
     }

@@ -8,7 +8,8 @@ use self::broker::{Model, Numbering, Wire};
 use self::ports::{Node, Rng};
 use super::{Follower, FollowerCounts, FollowerLimits, FollowerOutput};
 use crate::channels::remote::{
-    BrokerCommand, BrokerError, BrokerEvent, EngineAction, EngineQuestion, Port, PortEvent,
+    BrokerCommand, BrokerError, BrokerEvent, EngineAction, EngineQuestion, EngineRoom, Port,
+    PortEvent,
 };
 use crate::channels::{EngineError, Publication};
 use crate::timer::Millis;
@@ -241,6 +242,7 @@ fn publications_wait_for_the_broker() {
         queue_ms: 3000,
     };
     let (mut own, mut output) = (Follower::new(limits), FollowerOutput::default());
+    let room = EngineRoom::new(1000);
     let ask = |own: &mut Follower, output: &mut FollowerOutput, number: u64, at: u64| {
         let action = EngineAction::Publish {
             channel: "a".into(),
@@ -248,7 +250,9 @@ fn publications_wait_for_the_broker() {
             publication: Publication::new(vec![b'1'; 100]),
             idempotency_key: None,
         };
-        own.ask(EngineQuestion { port: Port(0), number, action }, Millis(at), output);
+        let question = EngineQuestion { port: Port(0), number, action, charged: room.take(1000) };
+        assert!(question.charged.is_some());
+        own.ask(question, Millis(at), output);
     };
     let refused = |output: &mut FollowerOutput| -> Vec<u64> {
         let one = |(_, event)| {
@@ -262,9 +266,9 @@ fn publications_wait_for_the_broker() {
     for number in 0..40 {
         ask(&mut own, &mut output, number, number * 10);
     }
-    let room = 40 - u64::try_from(output.events.len()).unwrap();
-    assert!((10..30).contains(&room), "{room}");
-    assert_eq!(refused(&mut output), (room..40).collect::<Vec<_>>());
+    let kept = 40 - u64::try_from(output.events.len()).unwrap();
+    assert!((10..30).contains(&kept), "{kept}");
+    assert_eq!(refused(&mut output), (kept..40).collect::<Vec<_>>());
     assert!(own.queued_bytes() <= 4096 && output.commands.is_empty());
     // The first ones have waited long enough.
     own.tick(Millis(3040), &mut output);
@@ -287,11 +291,19 @@ fn publications_wait_for_the_broker() {
             &mut output,
         );
     }
-    let wanted: Vec<u64> = (5..room).chain([90]).collect();
+    let wanted: Vec<u64> = (5..kept).chain([90]).collect();
     assert_eq!(refused(&mut output), wanted);
-    assert_eq!((own.queued_bytes(), own.counts().queued), (0, room - 4));
+    assert_eq!((own.queued_bytes(), own.counts().queued), (0, kept - 4));
+    // What goes to the broker is on its way until it is dropped there.
     ask(&mut own, &mut output, 91, 3044);
-    assert_eq!(output.commands.len(), 1);
+    assert_eq!((output.commands.len(), room.free_bytes()), (1, 0));
+    output.commands.clear();
+    assert_eq!(room.free_bytes(), 1000);
+    // What is refused is not.
+    own.on_event(BrokerEvent::Down, Millis(3045), &mut output);
+    own.set_limits(FollowerLimits { queue_bytes_max: 0, ..limits });
+    ask(&mut own, &mut output, 92, 3045);
+    assert_eq!((refused(&mut output), room.free_bytes()), (vec![91, 92], 1000));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::{Client, Event, HeaderMap, Message, Subscriber};
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{FuturesUnordered, SelectAll, StreamExt as _};
 use tokio::sync::mpsc;
@@ -19,7 +20,7 @@ use super::questions;
 use super::subjects::message_id;
 use crate::channels::Position;
 use crate::channels::remote::{
-    Audience, BrokerCommand, BrokerError, BrokerEvent, Placement, Retention,
+    Audience, BrokerCommand, BrokerError, BrokerEvent, Payload, Placement, Retention,
 };
 
 /// A connection that serves.
@@ -272,7 +273,9 @@ impl Session {
             headers
         });
         if retention.is_none() && headers.is_none() {
-            nats.caller.tell(nats.subjects.live(&channel), None, payload.into()).await?;
+            // The bytes are charged until the library has written them.
+            let payload = Bytes::from_owner(payload);
+            nats.caller.tell(nats.subjects.live(&channel), None, payload).await?;
             self.unconfirmed.push(number);
             return Ok(None);
         }
@@ -286,7 +289,7 @@ impl Session {
             (Some(stream), nats.subjects.kept(&channel))
         };
         let waiter = Waiter::Publish { number, stream };
-        nats.caller.send(waiter, subject, headers, payload.into()).await?;
+        nats.caller.send(waiter, subject, headers, Bytes::from_owner(payload)).await?;
         Ok(None)
     }
 
@@ -420,7 +423,7 @@ impl Session {
 struct Publication {
     number: u64,
     channel: Arc<str>,
-    payload: Vec<u8>,
+    payload: Payload,
     key: Option<Box<str>>,
 }
 

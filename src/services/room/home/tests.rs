@@ -8,7 +8,7 @@ use super::super::allowance::MEMBER_WORK;
 use super::super::entry::{Entry, MemberKey};
 use super::*;
 use crate::channels::StreamItem;
-use crate::channels::remote::{EngineAction, EngineQuestion, Port, PortEvent};
+use crate::channels::remote::{EngineAction, EngineQuestion, EngineRoom, Port, PortEvent};
 use crate::effects::PendingEffects;
 use crate::key::ConnKey;
 use crate::services::shared_topics::topic;
@@ -34,6 +34,10 @@ impl EngineLink for FakeEngine {
 
     fn refused(&self, count: u64) {
         assert_eq!(count, 0);
+    }
+
+    fn room(&self) -> EngineRoom {
+        EngineRoom::default()
     }
 
     fn node(&self) -> u64 {

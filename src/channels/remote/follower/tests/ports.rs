@@ -186,7 +186,7 @@ impl PortModel {
             self.last += 1;
             self.under_way.insert(self.last, question);
         }
-        self.questions.push_back(EngineQuestion { port: self.port, number, action });
+        self.questions.push_back(EngineQuestion { port: self.port, number, action, charged: None });
     }
 
     fn act(&mut self, random: &mut Rng, model: &Model) {
