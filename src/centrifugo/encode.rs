@@ -20,6 +20,13 @@ pub(super) struct JsonEncoder {
 }
 
 impl JsonEncoder {
+    /// Gives a buffer back that is far larger than most need.
+    pub(super) fn trim(&mut self) {
+        if self.buffer.capacity() > KEPT_BYTES {
+            self.buffer = Vec::new();
+        }
+    }
+
     /// The reply to the command with this ID.
     pub(super) fn reply(&mut self, id: u32, reply: &Reply<'_>) -> &[u8] {
         self.begin(id);
@@ -399,6 +406,9 @@ impl JsonEncoder {
     }
 }
 
+/// Bytes for which the buffer keeps room: few replies and pushes are longer.
+const KEPT_BYTES: usize = 64 << 10;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -409,6 +419,18 @@ mod tests {
     use crate::channels::{ClientId, Epoch, Page, PublicationDetails};
 
     const EPOCH: Epoch = Epoch(0xab);
+
+    #[test]
+    fn a_large_buffer_is_given_back() {
+        let mut own = JsonEncoder::default();
+        let data = vec![b'1'; 1 << 20];
+        assert!(own.reply(1, &Reply::Rpc(&data)).len() > 1 << 20);
+        own.trim();
+        assert_eq!(own.buffer.capacity(), 0);
+        own.reply(1, &Reply::Published);
+        own.trim();
+        assert!(own.buffer.capacity() > 0);
+    }
 
     fn value(bytes: &[u8]) -> Value {
         assert!(!bytes.contains(&b'\n'));

@@ -16,6 +16,12 @@ pub struct Encoder {
 }
 
 impl Encoder {
+    /// Gives the memory back of what was far longer than most. To be called when that is sent.
+    pub fn trim(&mut self) {
+        self.json.trim();
+        self.protobuf.trim();
+    }
+
     /// The reply to the command with this ID.
     pub fn reply(&mut self, format: Format, id: u32, reply: &Reply<'_>) -> Encoded<'_> {
         let bytes = match format {

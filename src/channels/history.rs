@@ -222,7 +222,7 @@ impl History {
         *self = Self { top: self.top, ..Self::new(self.epoch) };
     }
 
-    /// Up to `limit` publications.
+    /// Up to `limit` publications, and no more than one answer holds.
     #[must_use]
     pub fn page(&self, since: Since, limit: usize) -> Page {
         let first = self.first();
@@ -232,13 +232,13 @@ impl History {
                 let skipped = (above + 1).saturating_sub(first);
                 let kept = self.data.len();
                 let skipped = usize::try_from(skipped).map_or(kept, |own| own.min(kept));
-                self.numbered(skipped..skipped.saturating_add(limit).min(kept)).collect()
+                page_of(self.numbered(skipped..skipped.saturating_add(limit).min(kept)))
             }
             Since::Latest(below) => {
                 let below = below.unwrap_or(u64::MAX).min(self.top + 1);
                 let count = usize::try_from(below.saturating_sub(first)).unwrap_or(usize::MAX);
                 let count = count.min(self.data.len());
-                self.numbered(count.saturating_sub(limit)..count).rev().collect()
+                page_of(self.numbered(count.saturating_sub(limit)..count).rev())
             }
         }
     }
@@ -262,12 +262,12 @@ impl History {
         if !epoch.admits(self.epoch) || offset > self.top {
             return Recovery::Lost;
         }
-        let missed = self.top - offset;
-        let kept = self.data.len() as u64;
-        if missed > kept || missed > RECOVERED_MAX as u64 {
+        let kept = self.data.len();
+        let missed = usize::try_from(self.top - offset).unwrap_or(usize::MAX);
+        if missed > kept {
             return Recovery::Lost;
         }
-        Recovery::Recovered(self.page(Since::Oldest(Some(offset)), RECOVERED_MAX))
+        recovered(self.numbered(kept - missed..kept)).map_or(Recovery::Lost, Recovery::Recovered)
     }
 
     /// As [`History::recover`] where a member wants the latest only.
@@ -310,8 +310,39 @@ impl History {
     }
 }
 
+/// The first of these that one answer may hold. If it ends early, the next page begins behind its last.
+pub(super) fn page_of(all: impl Iterator<Item = (u64, Publication)>) -> Page {
+    let mut bytes: usize = 0;
+    all.take_while(|(_, own)| {
+        let is_first = bytes == 0;
+        bytes += own.held_bytes();
+        is_first || bytes <= PAGE_BYTES_MAX
+    })
+    .collect()
+}
+
+/// All of these, which a member has missed; `None` if they are more than one recovery gives back, as a part would be
+/// taken for the whole.
+pub(super) fn recovered(missed: impl Iterator<Item = (u64, Publication)>) -> Option<Page> {
+    let (mut page, mut bytes) = (Page::new(), 0);
+    for (offset, publication) in missed {
+        bytes += publication.held_bytes();
+        let is_first = page.is_empty();
+        if page.len() >= RECOVERED_MAX || !(is_first || bytes <= RECOVERED_BYTES_MAX) {
+            return None;
+        }
+        page.push((offset, publication));
+    }
+    Some(page)
+}
+
 /// Publications that one recovery gives back at most.
 pub const RECOVERED_MAX: usize = 300;
+/// Bytes of these, unless it is a single one: about a millisecond for the loop that writes them down.
+pub const RECOVERED_BYTES_MAX: usize = 2 << 20;
+/// Bytes of the publications in one page of a history, unless it is a single one. Unlike a recovery, the rest can be
+/// had by the next.
+pub const PAGE_BYTES_MAX: usize = 1 << 20;
 /// What the allocator needs for a block beside its bytes.
 const BLOCK_BYTES: usize = 8;
 /// The counts of an `Arc`, and its block.
@@ -487,6 +518,60 @@ mod tests {
             panic!("it is kept")
         };
         assert_eq!((page.len(), page[0].0), (RECOVERED_MAX, 11));
+    }
+
+    /// A history of publications with this many bytes of data each.
+    fn large(count: usize, bytes: usize) -> History {
+        let mut own = History::new(EPOCH);
+        for _ in 0..count {
+            own.push(Publication::new(vec![b'1'; bytes]), count, Millis(1));
+        }
+        own
+    }
+
+    #[test]
+    fn pages_are_bounded_in_bytes_and_give_all_one_after_the_other() {
+        let own = large(30, 100_000);
+        let mut all: Vec<u64> = Vec::new();
+        while all.len() < 30 {
+            let page = own.page(Since::Oldest(all.last().copied()), 300);
+            let bytes: usize = page.iter().map(|(_, own)| own.held_bytes()).sum();
+            assert!((1..=PAGE_BYTES_MAX).contains(&bytes), "{bytes}");
+            all.extend(page.iter().map(|(offset, _)| *offset));
+        }
+        assert_eq!(all, (1..=30).collect::<Vec<u64>>());
+        let latest = own.page(Since::Latest(None), 300);
+        let offsets: Vec<u64> = latest.iter().map(|(offset, _)| *offset).collect();
+        assert_eq!(offsets, (21..=30).rev().collect::<Vec<u64>>());
+        // The limit is below.
+        assert_eq!(own.page(Since::Oldest(None), 3).len(), 3);
+    }
+
+    #[test]
+    fn a_publication_that_is_larger_than_an_answer_is_one_by_itself() {
+        let own = large(3, PAGE_BYTES_MAX + 1);
+        assert_eq!(own.page(Since::Oldest(None), 300).len(), 1);
+        assert_eq!(own.page(Since::Latest(None), 300).len(), 1);
+        let own = large(3, RECOVERED_BYTES_MAX + 1);
+        let count = |recovery| match recovery {
+            Recovery::Recovered(page) => Some(page.len()),
+            Recovery::Lost => None,
+        };
+        let recovered = [3, 2, 1].map(|offset| count(own.recover(offset, NamedEpoch::Any)));
+        assert_eq!(recovered, [Some(0), Some(1), None]);
+        assert_eq!(count(own.recover_latest(1, NamedEpoch::Any)), Some(1));
+    }
+
+    #[test]
+    fn more_bytes_than_a_recovery_gives_back_are_not_recovered_in_part() {
+        let own = large(30, 100_000);
+        let recovered = (0..30).map(|offset| match own.recover(offset, NamedEpoch::Any) {
+            Recovery::Recovered(page) => Some(page.len() as u64 + offset),
+            Recovery::Lost => None,
+        });
+        let recovered: Vec<Option<u64>> = recovered.collect();
+        assert!(recovered[..10].iter().all(Option::is_none), "{recovered:?}");
+        assert!(recovered[10..].iter().all(|own| *own == Some(30)), "{recovered:?}");
     }
 
     #[test]

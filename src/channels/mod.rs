@@ -41,7 +41,8 @@ pub use engine::{
     Read, StreamItem,
 };
 pub use history::{
-    ENTRY_BYTES_MAX, History, Page, Publication, PublicationDetails, RECOVERED_MAX, Recovery, Since,
+    ENTRY_BYTES_MAX, History, PAGE_BYTES_MAX, Page, Publication, PublicationDetails,
+    RECOVERED_BYTES_MAX, RECOVERED_MAX, Recovery, Since,
 };
 pub use idempotency::{IDEMPOTENCY_KEY_BYTES_MAX, IDEMPOTENCY_MS, IDEMPOTENT_MAX};
 pub use memory_engine::{MemoryEngine, MemoryLimits};

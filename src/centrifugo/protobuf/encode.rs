@@ -15,6 +15,11 @@ pub(in crate::centrifugo) struct ProtobufEncoder {
 }
 
 impl ProtobufEncoder {
+    /// Gives a buffer back that is far larger than most need.
+    pub(in crate::centrifugo) fn trim(&mut self) {
+        self.writer.trim();
+    }
+
     /// The reply to the command with this ID.
     pub(in crate::centrifugo) fn reply(&mut self, id: u32, reply: &Reply<'_>) -> &[u8] {
         self.write(|writer| {

@@ -120,10 +120,15 @@ pub(super) struct Writer {
 impl Writer {
     /// Begins anew.
     pub(super) fn clear(&mut self) {
-        if self.buffer.len() > KEPT_BYTES {
+        self.start = self.buffer.len();
+    }
+
+    /// Begins anew, without a buffer if it is far larger than most need.
+    pub(super) fn trim(&mut self) {
+        if self.buffer.capacity() > KEPT_BYTES {
             self.buffer = Vec::new();
         }
-        self.start = self.buffer.len();
+        self.clear();
     }
 
     /// What is written.
@@ -243,8 +248,8 @@ const VARINT_BYTES_MAX: usize = 10;
 const SHORT_BYTES_MAX: usize = 40;
 /// Room with which a buffer begins.
 const ROOM_BYTES_MIN: usize = 256;
-/// A longer buffer is given back rather than used again: few messages need it.
-const KEPT_BYTES: usize = 256 << 10;
+/// Bytes for which the buffer keeps room: few replies and pushes are longer.
+const KEPT_BYTES: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -344,7 +349,11 @@ mod tests {
         let mut writer = Writer::default();
         writer.bytes(1, &vec![7; 1 << 20]);
         assert_eq!(writer.as_bytes().len(), (1 << 20) + 4);
-        writer.clear();
+        writer.trim();
         assert!(writer.as_bytes().is_empty() && writer.buffer.capacity() == 0);
+        writer.bytes(1, b"short");
+        assert_eq!(writer.as_bytes(), b"\x0A\x05short");
+        writer.trim();
+        assert!(writer.as_bytes().is_empty() && writer.buffer.capacity() > 0);
     }
 }

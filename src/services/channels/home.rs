@@ -139,6 +139,7 @@ impl Home {
                 break;
             }
         }
+        self.encoder.trim();
         self.charge(effects);
     }
 
@@ -337,6 +338,7 @@ impl Home {
 
     fn finish(&mut self, effects: &mut Effects<'_>) {
         self.take_events(effects);
+        self.encoder.trim();
         self.engine.send_questions();
         self.charge(effects);
         let ChannelCounts { channels, members, .. } = self.counts;

@@ -109,6 +109,7 @@ impl Channels {
     ) {
         let format = self.clients.format(peer.key);
         reply_to(peer, self.encoder.reply(format, id, reply), effects);
+        self.encoder.trim();
     }
 
     /// As above, to a command that fails.

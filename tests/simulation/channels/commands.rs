@@ -147,6 +147,50 @@ fn history_is_read_in_pages_in_both_directions() {
     }
 }
 
+/// A history of publications that are large: none of its answers is, and all of them together are the whole.
+#[test]
+fn histories_and_recoveries_are_bounded_in_bytes() {
+    const COUNT: u64 = 40;
+    for format in FORMATS {
+        let mut setup = setup(2, 4);
+        setup.server.connections.backlog_hard_bytes = 4 << 20;
+        let mut world = world(&setup, settings([kept_namespace("kept", 100)]));
+        world.network.set_send_buffer_bytes(4 << 20);
+        let mut own = Member::connected_in(&mut world, 0, format);
+        let data = json!("x".repeat(60_000));
+        for _ in 0..COUNT {
+            assert!(own.ask(&mut world, publish("kept:x", &data)).get("error").is_none());
+        }
+        let bytes_max = (1 << 20) + 4096;
+        let (mut last, mut answers) = (0, 0);
+        while last < COUNT {
+            let since = json!({ "offset": last });
+            let request = json!({ "channel": "kept:x", "limit": -1, "since": since });
+            let reply = own.ask(&mut world, json!({ "history": request }));
+            assert!(reply.to_string().len() < bytes_max, "{}", reply.to_string().len());
+            assert_eq!(reply["history"]["offset"], COUNT);
+            for publication in reply["history"]["publications"].as_array().unwrap() {
+                last += 1;
+                assert_eq!(publication["offset"], last);
+            }
+            answers += 1;
+        }
+        assert_eq!(answers, 3);
+        // What has no room in one reply is not recovered in part.
+        for (offset, recovered) in [(0, None), (COUNT - 30, Some(30)), (COUNT, Some(0))] {
+            let mut other = Member::connected_in(&mut world, 1, format);
+            let subscribe = json!({ "channel": "kept:x", "recover": true, "offset": offset });
+            let reply = other.ask(&mut world, json!({ "subscribe": subscribe }));
+            let reply = &reply["subscribe"];
+            assert_eq!(reply["recovered"].as_bool(), recovered.map(|_| true), "from {offset}");
+            let count = reply["publications"].as_array().map_or(0, Vec::len);
+            assert_eq!(count, recovered.unwrap_or(0));
+            let position = if recovered.is_none() { COUNT } else { offset };
+            assert_eq!(reply["offset"], position, "from {offset}");
+        }
+    }
+}
+
 fn history_is_read_in_pages(format: Format) {
     let mut world = world(&setup(2, 4), full_settings());
     let mut own = Member::connected_in(&mut world, 0, format);

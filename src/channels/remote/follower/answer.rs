@@ -1,9 +1,9 @@
 //! What a batch that was read is to those who asked for it.
 
+use crate::channels::history::{page_of, recovered};
 use crate::channels::remote::{Batch, JoinRead, read_publication};
 use crate::channels::{
-    EngineError, NamedEpoch, Page, Position, Publication, RECOVERED_MAX, Read, Recovery,
-    RecoveryMode, Since,
+    EngineError, NamedEpoch, Page, Position, Publication, Read, Recovery, RecoveryMode, Since,
 };
 
 /// A [`Batch`] with publications.
@@ -66,8 +66,7 @@ impl DecodedBatch {
     fn recovered(&self, offset: u64, later: &[(u64, Publication)]) -> Option<Page> {
         let is_whole = self.is_whole || offset >= self.position.offset;
         let missed = self.entries.iter().chain(later).filter(|(own, _)| *own > offset);
-        let page: Page = missed.cloned().collect();
-        (is_whole && page.len() <= RECOVERED_MAX).then_some(page)
+        if is_whole { recovered(missed.cloned()) } else { None }
     }
 
     /// A page of all that is kept.
@@ -84,11 +83,11 @@ impl DecodedBatch {
         let page: Page = match since {
             Since::Oldest(above) => {
                 let above = above.unwrap_or(0);
-                entries.into_iter().filter(|(own, _)| *own > above).take(limit).collect()
+                page_of(entries.into_iter().filter(|(own, _)| *own > above).take(limit))
             }
             Since::Latest(below) => {
                 let below = below.unwrap_or(u64::MAX);
-                entries.into_iter().rev().filter(|(own, _)| *own < below).take(limit).collect()
+                page_of(entries.into_iter().rev().filter(|(own, _)| *own < below).take(limit))
             }
         };
         Ok(Read { position, recovery: Recovery::Recovered(page) })
@@ -109,4 +108,46 @@ pub(super) fn joined_at(seen: Position, join: &JoinRead) -> Option<Read> {
     };
     let recovery = Recovery::Recovered(Vec::new());
     lacks_nothing.then_some(Read { position: seen, recovery })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channels::Epoch;
+    use crate::channels::remote::write_publication;
+
+    fn batch(count: u64, bytes: usize) -> DecodedBatch {
+        let payload = write_publication(&Publication::new(vec![b'1'; bytes]));
+        let entries = (1..=count).map(|offset| (offset, payload.clone())).collect();
+        let position = Position { offset: count, epoch: Epoch(7) };
+        DecodedBatch::new(Batch { position, entries, is_whole: true }).0
+    }
+
+    #[test]
+    fn an_answer_of_an_engine_elsewhere_is_bounded_in_bytes() {
+        let offsets = |since| -> Vec<u64> {
+            let read = batch(30, 100_000).page(since, NamedEpoch::Any, 300).unwrap();
+            read.page().into_iter().map(|(offset, _)| offset).collect()
+        };
+        assert_eq!(offsets(Since::Oldest(Some(5))), (6..=15).collect::<Vec<u64>>());
+        assert_eq!(offsets(Since::Latest(Some(25))), (15..25).rev().collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn a_member_that_has_missed_too_many_bytes_is_told_so() {
+        let own = batch(30, 100_000);
+        let joined = |offset: u64, later: &[(u64, Publication)]| {
+            let recover = Some((offset, NamedEpoch::Any));
+            let join = JoinRead { recover, mode: RecoveryMode::Stream };
+            let seen = 30 + later.len() as u64;
+            match own.joined(&join, later, seen).recovery {
+                Recovery::Recovered(page) => Some(page.len()),
+                Recovery::Lost => None,
+            }
+        };
+        assert_eq!([9, 10, 30].map(|offset| joined(offset, &[])), [None, Some(20), Some(0)]);
+        // What was given out since counts as well.
+        let later = [(31, Publication::new(vec![b'1'; 100_000]))];
+        assert_eq!([10, 11].map(|offset| joined(offset, &later)), [None, Some(20)]);
+    }
 }
