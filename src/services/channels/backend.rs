@@ -212,6 +212,7 @@ impl Channels {
         if let Some(info) = info {
             rare.info = Some(Arc::clone(info));
         }
+        self.charge_client(peer, effects);
         let format = self.clients.format(peer.key);
         reply_to(peer, self.encoder.refreshed(format, ttl(expires_at, now)), effects);
         self.file_anew(peer, effects);

@@ -55,6 +55,8 @@ pub(super) struct Rare {
     pub(super) subscriptions: Vec<(u16, RareSubscription)>,
     /// How often it has published where that is limited.
     pub(super) publish_rates: PublishRates,
+    /// Bytes that are charged to the pool for what is held for it.
+    pub(super) charged_bytes: usize,
 }
 
 /// What few subscriptions have.
@@ -99,6 +101,27 @@ impl Client {
 
     pub(super) fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    /// Forgets what few connections have, but for what is charged for it.
+    pub(super) fn forget_rare(&mut self) {
+        let charged_bytes = self.charged_bytes();
+        let rare = Rare { charged_bytes, ..Rare::default() };
+        self.rare = (charged_bytes > 0).then(|| Box::new(rare));
+    }
+
+    /// Bytes that are charged to the pool for what is held for it.
+    pub(super) fn charged_bytes(&self) -> usize {
+        self.rare.as_ref().map_or(0, |own| own.charged_bytes)
+    }
+
+    /// Bytes of what its credentials say of it.
+    pub(super) fn credential_bytes(&self) -> usize {
+        let Some(rare) = &self.rare else { return self.user.len() };
+        let infos = rare.subscriptions.iter().map(|(_, own)| &own.info).chain([&rare.info]);
+        let infos = infos.flatten().map(|own| own.len() + ARC_BYTES);
+        let granted = rare.granted.iter().map(|own| size_of_val(own) + own.len() + ARC_BYTES);
+        self.user.len() + infos.sum::<usize>() + granted.sum::<usize>()
     }
 
     pub(super) fn info(&self) -> Option<&Arc<[u8]>> {
@@ -246,6 +269,9 @@ impl Clients {
         self.clients.0.len()
     }
 }
+
+/// The counts of an `Arc`, and its block.
+const ARC_BYTES: usize = 24;
 
 #[cfg(test)]
 mod tests {

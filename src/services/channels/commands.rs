@@ -277,6 +277,7 @@ impl Channels {
         let rare = client.rare();
         (rare.expires_at, rare.info) = (found.expires_at, found.info);
         let ttl = ttl(found.expires_at, now);
+        self.charge_client(peer, effects);
         self.reply(peer, id, &Reply::Refreshed(client_id, ttl), effects);
         self.file_anew(peer, effects);
         Ok(())
@@ -312,6 +313,7 @@ impl Channels {
         let Some(client) = self.clients.get_mut(peer.key) else { return Ok(()) };
         client.set_rare_subscription(serial, (&found).into());
         let ttl = ttl(client.rare_subscription(serial).and_then(|own| own.expires_at), now);
+        self.charge_client(peer, effects);
         self.reply(peer, id, &Reply::SubRefreshed(ttl), effects);
         self.file_anew(peer, effects);
         Ok(())

@@ -79,7 +79,7 @@ impl Channels {
         let Some(client) = self.clients.get_mut(peer.key) else { return Ok(Granted::default()) };
         client.user = Arc::from(found.user);
         // What the upgrade says of another user does not hold for this one.
-        client.rare = None;
+        client.forget_rare();
         let names = found.subscriptions.iter().map(|(name, _)| Arc::from(&**name));
         let names: Box<[Arc<str>]> = names.collect();
         if found.info.is_some() || found.expires_at.is_some() || !names.is_empty() {
@@ -109,6 +109,7 @@ impl Channels {
         recovered: &[(std::borrow::Cow<'_, str>, OwnSubscription<'_>)],
         effects: &mut Effects<'_>,
     ) -> Result<(), Failure> {
+        self.charge_client(peer, effects);
         let Granted { ttl, data, mut subscriptions } = granted;
         let personal = self.personal_channel(peer);
         if let Some(name) = personal.filter(|name| subscriptions.iter().all(|own| own.0 != *name)) {

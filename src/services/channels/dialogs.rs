@@ -171,6 +171,14 @@ impl Dialogs {
         self.by_key.get(&key).map(|own| &**own)
     }
 
+    /// Bytes that are kept of a connection as long as it is there.
+    pub(super) fn kept_bytes(&self, key: ConnKey) -> usize {
+        self.get(key).map_or(0, |own| {
+            let headers = own.headers.as_ref().map_or(0, |own| own.held_bytes());
+            headers + own.meta.as_ref().map_or(0, |own| own.len())
+        })
+    }
+
     /// What is kept of a connection, from now on in any case.
     pub(super) fn entry(&mut self, key: ConnKey) -> &mut Dialog {
         self.by_key.entry(key).or_default()

@@ -21,6 +21,7 @@ mod awaiting;
 mod backend;
 mod behind;
 mod channel_ref;
+mod charges;
 mod client_ids;
 mod clients;
 mod commands;

@@ -93,6 +93,7 @@ impl Channels {
             let pairs = own.headers.iter().map(|(name, value)| (&**name, &**value));
             let headers = headers.with_emulated(pairs, names);
             dialog.headers = (!headers.is_empty()).then(|| Arc::new(headers));
+            self.charge_client(peer, effects);
         }
         let before =
             own.subs.iter().map(|(name, own)| (name.to_string(), own.clone().into_owned()));
@@ -472,7 +473,7 @@ impl Channels {
         let Some(client) = self.clients.get_mut(peer.key) else { return Granted::default() };
         client.user = Arc::from(user);
         // What the upgrade says of another user does not hold for this one.
-        client.rare = None;
+        client.forget_rare();
         if info.is_some() || expires_at.is_some() {
             let rare = client.rare();
             (rare.info, rare.expires_at) = (info, expires_at);
@@ -539,6 +540,7 @@ impl Channels {
             return self.expire(peer, serial, effects);
         }
         self.renew(peer, serial, result);
+        self.charge_client(peer, effects);
         self.file_anew(peer, effects);
     }
 

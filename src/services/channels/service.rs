@@ -26,6 +26,7 @@ use crate::services::{
     EngineDelivery, Identity, LoopSite, Message, Peer, ProxyAnswer, Service, ServiceMessage,
     ServiceSender,
 };
+use crate::shrink::Shrink as _;
 use crate::timer::Millis;
 use crate::ws::CloseCode;
 
@@ -142,7 +143,11 @@ impl Channels {
         let Some(client) = self.clients.get_mut(peer.key) else { return false };
         let Some(own) = client.remove_subscription(channel) else { return false };
         let format = client.format;
+        let is_charged = client.charged_bytes() > 0;
         self.clients.channels.release(&own.channel);
+        if is_charged {
+            self.charge_client(peer, effects);
+        }
         if own.channel.conflation_key != 0 {
             // What waits for it may be dropped from now on, and what comes until its home knows would be behind a
             // hole.
@@ -186,6 +191,13 @@ impl Channels {
 }
 
 impl Channels {
+    /// What the upgrade of a connection says of it, if it says anything.
+    fn take_arriving(&mut self, peer: Peer) -> Option<Arriving> {
+        let arriving = self.arriving.remove(&peer.key)?;
+        self.arriving.shrink_if_sparse(ARRIVING_KEPT);
+        Some(arriving)
+    }
+
     /// What backends are told of a client's request with each question.
     fn headers_of(&self, connect: &ConnectRequest<'_>) -> Option<Arc<ClientHeaders>> {
         let names = &self.settings.proxies.headers;
@@ -231,11 +243,12 @@ impl Service for Channels {
     }
 
     fn on_cancel(&mut self, peer: Peer, _: &mut Effects<'_>) {
-        self.arriving.remove(&peer.key);
+        self.take_arriving(peer);
     }
 
     fn on_open(&mut self, peer: Peer, effects: &mut Effects<'_>) {
-        let arriving = self.arriving.remove(&peer.key);
+        let arriving = self.take_arriving(peer);
+        let is_known = arriving.is_some();
         let id = self.ids.next();
         let next = effects.now().tick().after_ms(self.settings.times.stale_ms);
         let (user, info, format) = match arriving {
@@ -255,6 +268,9 @@ impl Service for Channels {
                 client.rare().info = info;
             }
         }
+        if is_known {
+            self.charge_client(peer, effects);
+        }
         if id.is_none() {
             self.disconnect(peer, Disconnect::ServerError, effects);
         }
@@ -268,6 +284,9 @@ impl Service for Channels {
         log::debug!(connection:% = peer; "channels: left: {reason}");
         self.release_questions(peer, effects);
         let Some(client) = self.clients.remove(peer.key) else { return };
+        if client.charged_bytes() > 0 {
+            effects.discharge(client.charged_bytes());
+        }
         let format = client.format;
         let connecting = client.rare.as_ref().and_then(|rare| rare.connecting.as_ref());
         if let Some(held) = connecting.map(|own| own.held.bytes()).filter(|bytes| *bytes > 0) {
@@ -381,6 +400,8 @@ pub(super) fn reply_to(peer: Peer, own: Encoded<'_>, effects: &mut Effects<'_>) 
     effects.reply_to(peer, own.format.kind(), own.bytes);
 }
 
+/// Entries for which the map of those that arrive keeps room.
+const ARRIVING_KEPT: usize = 64;
 /// Of one connection that is looked at, in units of [`crate::work`].
 pub(super) const LOOK_WORK: u64 = 50;
 

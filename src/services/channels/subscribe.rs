@@ -181,6 +181,7 @@ impl Channels {
         });
         if options.info.is_some() || options.expires_at.is_some() {
             client.set_rare_subscription(serial, options.into());
+            self.charge_client(peer, effects);
             self.file_anew(peer, effects);
         }
         let namespace = &*channel.namespace;

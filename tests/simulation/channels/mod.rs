@@ -7,6 +7,7 @@ mod commands;
 mod dismissal;
 mod engine;
 mod handover;
+mod held;
 mod listings;
 mod occupancy;
 mod protobuf;
