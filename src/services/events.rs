@@ -193,6 +193,26 @@ impl Events {
         }
     }
 
+    /// Sends a publication to the members with filters. Gives how many of them get nothing of it.
+    fn send_filtered(
+        &mut self,
+        item: &ChannelItem,
+        event: ClientEvent,
+        content: &[u8],
+        effects: &mut Effects<'_>,
+    ) -> usize {
+        let published =
+            Published { channel: &item.channel, id: item.id.as_deref(), meta: &item.meta };
+        let mut dropped = 0;
+        for (peer, content) in self.members.filtered(published, content, effects.now()) {
+            match content {
+                Some(content) => effects.send(peer, frame(event, &content)),
+                None => dropped += 1,
+            }
+        }
+        dropped
+    }
+
     /// Tells the backend what a client has sent.
     fn tell(&self, peer: Peer, event: ClientEvent, payload: &[u8], effects: &mut Effects<'_>) {
         let room = self.settings.backend.message(peer, event, payload, effects.now());
@@ -314,27 +334,14 @@ impl Service for Events {
         publishes: bool,
         effects: &mut Effects<'_>,
     ) -> usize {
-        let members = &self.members;
-        let count = members.of(&item.channel).count();
+        let count = self.members.count(&item.channel);
         match &item.action {
             ChannelAction::Send(event, content) => {
                 if publishes {
                     effects.publish(&item.channel, frame(*event, content), Order::Topic);
                 }
-                let published =
-                    Published { channel: &item.channel, id: item.id.as_deref(), meta: &item.meta };
-                let mut dropped = 0;
-                for (peer, content) in members.filtered(published, content) {
-                    match content {
-                        Some(content) => effects.send(peer, frame(*event, &content)),
-                        None => dropped += 1,
-                    }
-                }
-                if members.keeps_alive() {
-                    let sent: Vec<Peer> = members.of(&item.channel).collect();
-                    sent.iter().for_each(|peer| self.members.note_sent(*peer, effects.now()));
-                }
-                count - dropped
+                self.members.note_published(&item.channel, effects.now());
+                count - self.send_filtered(item, *event, content, effects)
             }
             ChannelAction::Close(code, reason) => {
                 // At once: what is published next is not for them, and they are closed in later turns.

@@ -171,7 +171,7 @@ mod tests {
         let (mut jobs, mut members) = (Jobs::default(), members(2));
         close_all(&mut jobs, &mut members, CloseCode::NORMAL);
         members.subscribe(peer(0), "b", &[]);
-        assert_eq!(members.of("b").count(), 0);
+        assert_eq!(members.count("b"), 0);
         // Once is enough.
         close_all(&mut jobs, &mut members, CloseCode::GOING_AWAY);
         assert_eq!(run(&mut jobs, &mut members).0.len(), 2);

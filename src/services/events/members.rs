@@ -11,33 +11,63 @@ use crate::events::grip::{KeepAliveMode, Timed};
 use crate::key::slot_number;
 use crate::shrink::Shrink as _;
 use crate::timer::Millis;
+use crate::work::meter;
 
 /// Members of channels, and what is kept about them. A connection for which its backend wants nothing
 /// takes no room.
 ///
 /// The record of a connection says where in each of its channels the connection is, so joining and
-/// leaving cost the same however many members a channel has.
+/// leaving cost the same however many members a channel has. A publication to the topic is noted with the
+/// channel and not with its members: whether one that is kept alive was sent it is found when its message
+/// would be due.
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    channels: HashMap<Arc<str>, Vec<Membership>>,
+    channels: HashMap<Arc<str>, Channel>,
     by_peer: HashMap<Peer, Record>,
     /// Connections with a message that keeps them alive.
     kept_alive: usize,
 }
 
+#[derive(Debug, Default)]
+struct Channel {
+    /// The members of the topic.
+    plain: Vec<PlainMember>,
+    /// Those of whom each gets a message of its own.
+    filtered: Vec<FilteredMember>,
+    /// Publications to the topic while any connection was kept alive. It wraps: it is only asked whether there
+    /// was one since a member has joined.
+    publications: u32,
+    /// When the last of these was.
+    published_at: Millis,
+}
+
 #[derive(Debug)]
-struct Membership {
+struct PlainMember {
+    peer: Peer,
+    /// What [`Channel::publications`] was when it joined.
+    joined_at: u32,
+}
+
+#[derive(Debug)]
+struct FilteredMember {
     peer: Peer,
     filters: Box<[Filter]>,
+}
+
+/// Where a connection is in one of its channels: an index of one of the two lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MemberIndex {
+    Plain(u32),
+    Filtered(u32),
 }
 
 /// What is kept about a connection.
 #[derive(Debug, Default)]
 struct Record {
     channels: Vec<Arc<str>>,
-    /// For each of these channels the index of the connection in its members. A list of its own,
-    /// because filters read the names as a slice.
-    positions: Vec<u32>,
+    /// For each of these channels where the connection is in it. A list of its own, because filters read
+    /// the names as a slice.
+    places: Vec<MemberIndex>,
     meta: Vec<(Box<str>, Box<str>)>,
     keep_alive: Option<KeptAlive>,
     /// A message, and when it is due.
@@ -53,7 +83,8 @@ struct Record {
 struct KeptAlive {
     message: Timed,
     mode: KeepAliveMode,
-    /// When the client was sent anything, or with [`KeepAliveMode::Interval`] this.
+    /// When the client was sent anything, or with [`KeepAliveMode::Interval`] this. Publications to its topics
+    /// are not in it until a reminder comes, or until it leaves the topic.
     sent_at: Millis,
 }
 
@@ -69,7 +100,7 @@ impl Members {
     /// Makes a connection a member, with these filters in place of any before. One that is a member of
     /// as many channels as it may be stays out, and one that is to be closed.
     pub(super) fn subscribe(&mut self, peer: Peer, channel: &str, filters: &[Filter]) -> Change {
-        let has_these = self.membership(peer, channel).map(|own| *own.filters == *filters);
+        let has_these = self.filters(peer, channel).map(|own| *own == *filters);
         if has_these == Some(true) {
             return Change::default();
         }
@@ -80,10 +111,9 @@ impl Members {
         }
         let known = self.channels.get_key_value(channel).map(|(name, _)| Arc::clone(name));
         let name = known.unwrap_or_else(|| channel.into());
-        let members = self.channels.entry(Arc::clone(&name)).or_default();
+        let place = self.channels.entry(Arc::clone(&name)).or_default().join(peer, filters);
         record.channels.push(Arc::clone(&name));
-        record.positions.push(slot_number(members.len()));
-        members.push(Membership { peer, filters: filters.into() });
+        record.places.push(place);
         Change { leaves, joins: filters.is_empty().then_some(name) }
     }
 
@@ -92,18 +122,23 @@ impl Members {
         let record = self.by_peer.get_mut(&peer)?;
         let index = record.index_of(channel)?;
         let name = record.channels.swap_remove(index);
-        let position = record.positions.swap_remove(index);
-        let was_in_topic = self.leave(&name, position);
+        let place = record.places.swap_remove(index);
+        if let Some(kept) = &mut record.keep_alive
+            && let Some(sent_at) = self.channels.get(&name).and_then(|own| own.last_sent(place))
+        {
+            kept.note_sent(sent_at);
+        }
+        self.leave(&name, place);
         self.trim(peer);
-        was_in_topic.then_some(name)
+        place.is_in_topic().then_some(name)
     }
 
     /// A connection has ended.
     pub(super) fn remove(&mut self, peer: Peer) {
         let Some(record) = self.by_peer.remove(&peer) else { return };
         self.kept_alive -= usize::from(record.keep_alive.is_some());
-        for (name, position) in record.channels.iter().zip(&record.positions) {
-            self.leave(name, *position);
+        for (name, place) in record.channels.iter().zip(&record.places) {
+            self.leave(name, *place);
         }
         self.trim(peer);
     }
@@ -115,26 +150,24 @@ impl Members {
         channel: &str,
         mut left: impl FnMut(Peer, &Arc<str>),
     ) -> Vec<Peer> {
-        let Some((name, members)) = self.channels.remove_entry(channel) else { return Vec::new() };
+        let Some((_, closed)) = self.channels.remove_entry(channel) else { return Vec::new() };
         self.channels.shrink_if_sparse(0);
-        for Membership { peer, filters } in &members {
+        let members: Vec<Peer> = closed.members().collect();
+        for peer in &members {
             let Some(own) = self.by_peer.get_mut(peer) else { continue };
             let awaits_refresh = own.awaits_refresh;
             let closing = Record { is_closing: true, awaits_refresh, ..Record::default() };
             let record = std::mem::replace(own, closing);
             self.kept_alive -= usize::from(record.keep_alive.is_some());
-            for (other, position) in record.channels.iter().zip(&record.positions) {
-                // The list of this one is taken apart here.
-                let was_in_topic = match *other == name {
-                    true => filters.is_empty(),
-                    false => self.leave(other, *position),
-                };
-                if was_in_topic {
+            for (other, place) in record.channels.iter().zip(&record.places) {
+                // The one that is closed is gone already.
+                self.leave(other, *place);
+                if place.is_in_topic() {
                     left(*peer, other);
                 }
             }
         }
-        members.into_iter().map(|own| own.peer).collect()
+        members
     }
 
     /// Whether a connection is still to be closed.
@@ -203,13 +236,25 @@ impl Members {
         taken
     }
 
-    /// A connection is sent something.
+    /// A connection is sent something, by another way than a publication to its topics.
     pub(super) fn note_sent(&mut self, peer: Peer, now: Millis) {
+        if self.kept_alive == 0 {
+            return;
+        }
+        meter::spend(LOOK_WORK);
+        if let Some(kept) = self.by_peer.get_mut(&peer).and_then(|own| own.keep_alive.as_mut()) {
+            kept.note_sent(now);
+        }
+    }
+
+    /// The members of a topic are sent a publication: it costs the same however many there are.
+    pub(super) fn note_published(&mut self, channel: &str, now: Millis) {
+        // Where none is kept alive yet, what keeps one alive begins later than this.
         if self.kept_alive > 0
-            && let Some(kept) = self.by_peer.get_mut(&peer).and_then(|own| own.keep_alive.as_mut())
-            && kept.mode == KeepAliveMode::Idle
+            && let Some(channel) = self.channels.get_mut(channel)
         {
-            kept.sent_at = now;
+            channel.publications = channel.publications.wrapping_add(1);
+            channel.published_at = now;
         }
     }
 
@@ -217,6 +262,7 @@ impl Members {
     /// asked for last.
     pub(super) fn next_reminder(&mut self, peer: Peer, now: Millis) -> Option<u64> {
         let record = self.by_peer.get_mut(&peer)?;
+        // Without publications since the last reminder, which may put it off.
         let due = record.next_due()?;
         // An earlier one looks again, and asks for this.
         if record.reminder.is_some_and(|own| own <= due) {
@@ -235,10 +281,11 @@ impl Members {
             due.extend(record.delayed.take().map(|(message, _)| message));
         }
         if let Some(kept) = &mut record.keep_alive {
-            let is_idle = kept.mode == KeepAliveMode::Idle;
-            if is_idle && !due.is_empty() {
-                kept.sent_at = now;
-            }
+            let channels = record.channels.iter().zip(&record.places);
+            let published =
+                channels.filter_map(|(name, own)| self.channels.get(name)?.last_sent(*own));
+            let sent_at = if due.is_empty() { published.max() } else { Some(now) };
+            sent_at.into_iter().for_each(|sent_at| kept.note_sent(sent_at));
             if kept.due() <= now {
                 kept.sent_at = now;
                 due.push(kept.message.clone());
@@ -248,60 +295,66 @@ impl Members {
         due
     }
 
-    /// All members of a channel.
-    pub(super) fn of(&self, channel: &str) -> impl Iterator<Item = Peer> {
-        self.channels.get(channel).into_iter().flatten().map(|own| own.peer)
+    /// How many members a channel has.
+    pub(super) fn count(&self, channel: &str) -> usize {
+        self.channels.get(channel).map_or(0, |own| own.plain.len() + own.filtered.len())
     }
 
-    /// The members of a channel that are in no topic, each with what it gets of a publication.
+    /// All members of a channel.
+    fn of(&self, channel: &str) -> impl Iterator<Item = Peer> {
+        self.channels.get(channel).into_iter().flat_map(Channel::members)
+    }
+
+    /// The members of a channel that are in no topic, each with what it gets of a publication: it is noted
+    /// that it was sent it.
     pub(super) fn filtered<'m>(
-        &'m self,
+        &'m mut self,
         published: Published<'m>,
         content: &'m [u8],
+        now: Millis,
     ) -> impl Iterator<Item = (Peer, Option<Cow<'m, [u8]>>)> {
-        let members = self.channels.get(published.channel).into_iter().flatten();
-        members.filter(|own| !own.filters.is_empty()).map(move |own| {
-            let record = self.by_peer.get(&own.peer);
+        let Self { channels, by_peer, .. } = self;
+        let members = channels.get(published.channel).map_or(&[][..], |own| &own.filtered);
+        members.iter().map(move |own| {
+            meter::spend(LOOK_WORK);
+            let mut record = by_peer.get_mut(&own.peer);
             let member = Member {
-                meta: record.map_or(&[], |own| &own.meta),
-                channels: record.map_or(&[], |own| &own.channels),
+                meta: record.as_ref().map_or(&[], |own| &own.meta),
+                channels: record.as_ref().map_or(&[], |own| &own.channels),
             };
-            (own.peer, filtered(&own.filters, member, published, content))
+            let content = filtered(&own.filters, member, published, content);
+            if content.is_some()
+                && let Some(kept) = record.as_mut().and_then(|own| own.keep_alive.as_mut())
+            {
+                kept.note_sent(now);
+            }
+            (own.peer, content)
         })
     }
 
-    /// Whether any connection is kept alive by a message.
-    pub(super) fn keeps_alive(&self) -> bool {
-        self.kept_alive > 0
-    }
-
-    /// The membership of a connection in a channel. Linear in the channels of the connection, not in
-    /// the members of the channel.
-    fn membership(&self, peer: Peer, channel: &str) -> Option<&Membership> {
+    /// The filters of a connection in a channel, if it is in it. Linear in the channels of the connection,
+    /// not in the members of the channel.
+    fn filters(&self, peer: Peer, channel: &str) -> Option<&[Filter]> {
         let record = self.by_peer.get(&peer)?;
-        let position = record.positions[record.index_of(channel)?];
-        self.channels.get(channel)?.get(position as usize)
+        let place = record.places[record.index_of(channel)?];
+        self.channels.get(channel)?.at(place).map(|(_, filters)| filters)
     }
 
-    /// Takes the member at this position, whose record no longer lists the channel, out of it. Whether
-    /// it was a member of the topic.
-    fn leave(&mut self, name: &str, position: u32) -> bool {
-        let Some(members) = self.channels.get_mut(name) else { return false };
-        // Not `remove`: that would move all members behind, and each has a position to correct.
-        let left = members.swap_remove(position as usize);
-        if let Some(moved) = members.get(position as usize)
-            && let Some(record) = self.by_peer.get_mut(&moved.peer)
+    /// Takes the member at this place, whose record no longer lists the channel, out of it.
+    fn leave(&mut self, name: &str, place: MemberIndex) {
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        channel.remove(place);
+        // Another one has taken its place.
+        if let Some((moved, _)) = channel.at(place)
+            && let Some(record) = self.by_peer.get_mut(&moved)
             && let Some(index) = record.index_of(name)
         {
-            record.positions[index] = position;
+            record.places[index] = place;
         }
-        if members.is_empty() {
+        if channel.plain.is_empty() && channel.filtered.is_empty() {
             self.channels.remove(name);
             self.channels.shrink_if_sparse(0);
-        } else {
-            members.shrink_if_sparse(MEMBERS_KEPT);
         }
-        left.filters.is_empty()
     }
 
     /// Keeps nothing of a connection of which nothing is to be kept.
@@ -313,9 +366,69 @@ impl Members {
     }
 }
 
+impl Channel {
+    fn join(&mut self, peer: Peer, filters: &[Filter]) -> MemberIndex {
+        if filters.is_empty() {
+            self.plain.push(PlainMember { peer, joined_at: self.publications });
+            return MemberIndex::Plain(slot_number(self.plain.len() - 1));
+        }
+        self.filtered.push(FilteredMember { peer, filters: filters.into() });
+        MemberIndex::Filtered(slot_number(self.filtered.len() - 1))
+    }
+
+    fn members(&self) -> impl Iterator<Item = Peer> {
+        let filtered = self.filtered.iter().map(|own| own.peer);
+        self.plain.iter().map(|own| own.peer).chain(filtered)
+    }
+
+    /// The member at a place, and its filters.
+    fn at(&self, place: MemberIndex) -> Option<(Peer, &[Filter])> {
+        match place {
+            MemberIndex::Plain(index) => {
+                self.plain.get(index as usize).map(|own| (own.peer, Default::default()))
+            }
+            MemberIndex::Filtered(index) => {
+                self.filtered.get(index as usize).map(|own| (own.peer, &*own.filters))
+            }
+        }
+    }
+
+    /// Takes a member out. Not by `remove`: that would move all members behind, and each has a place to
+    /// correct.
+    fn remove(&mut self, place: MemberIndex) {
+        match place {
+            MemberIndex::Plain(index) => {
+                self.plain.swap_remove(index as usize);
+                self.plain.shrink_if_sparse(MEMBERS_KEPT);
+            }
+            MemberIndex::Filtered(index) => {
+                self.filtered.swap_remove(index as usize);
+                self.filtered.shrink_if_sparse(MEMBERS_KEPT);
+            }
+        }
+    }
+
+    /// When the member at a place was last sent a publication to the topic. Of one with filters each is noted
+    /// with it.
+    fn last_sent(&self, place: MemberIndex) -> Option<Millis> {
+        let MemberIndex::Plain(index) = place else { return None };
+        let joined_at = self.plain.get(index as usize)?.joined_at;
+        (joined_at != self.publications).then_some(self.published_at)
+    }
+}
+
+impl MemberIndex {
+    fn is_in_topic(self) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            Self::Filtered(_) => false,
+        }
+    }
+}
+
 impl Record {
     fn is_empty(&self) -> bool {
-        let Self { channels, positions: _, meta, keep_alive, delayed, reminder: _, .. } = self;
+        let Self { channels, places: _, meta, keep_alive, delayed, reminder: _, .. } = self;
         let Self { is_closing, awaits_refresh, .. } = *self;
         let has_none = channels.is_empty() && meta.is_empty();
         has_none && keep_alive.is_none() && delayed.is_none() && !is_closing && !awaits_refresh
@@ -334,6 +447,12 @@ impl Record {
 }
 
 impl KeptAlive {
+    fn note_sent(&mut self, at: Millis) {
+        if self.mode == KeepAliveMode::Idle {
+            self.sent_at = self.sent_at.max(at);
+        }
+    }
+
     fn due(&self) -> Millis {
         self.sent_at.plus(u64::from(self.message.timeout_s) * 1000)
     }
@@ -341,10 +460,12 @@ impl KeptAlive {
 
 /// Channels of one connection; further ones are left out, as Pushpin does.
 const CHANNELS_MAX: usize = 20;
-/// 8 KiB, which a channel keeps as long as it has a member.
+/// 4 KiB, and 8 KiB of members with filters, which a channel keeps as long as it has a member.
 const MEMBERS_KEPT: usize = 256;
 /// Values that are kept about one connection.
 const META_MAX: usize = 32;
+/// A member is looked up.
+const LOOK_WORK: u64 = 100;
 
 #[cfg(test)]
 mod tests {
@@ -408,7 +529,7 @@ mod tests {
             }
         }
         assert_eq!(peers(&own, "a"), [peer(0)]);
-        assert_eq!(own.channels["a"].capacity(), MEMBERS_KEPT);
+        assert_eq!(own.channels["a"].plain.capacity(), MEMBERS_KEPT);
         assert!(own.by_peer.capacity() < 8, "{}", own.by_peer.capacity());
         own.remove(peer(0));
         assert_eq!((own.channels.capacity(), own.by_peer.capacity()), (0, 0));
@@ -434,14 +555,15 @@ mod tests {
         assert_eq!(own.subscribe(peer(1), "a", &[Filter::SkipSelf]), Change::default());
         own.set_meta(peer(1), "user", Some("ann"));
         assert!(joins(&mut own, 2, "a"));
-        let get = |own: &Members, sender: &str| -> Vec<bool> {
+        let get = |own: &mut Members, sender: &str| -> Vec<bool> {
             let meta = Meta::new(vec![("sender".into(), sender.into())]);
             let published = Published { channel: "a", id: None, meta: &meta };
-            own.filtered(published, b"x").map(|(_, content)| content.is_some()).collect()
+            let filtered = own.filtered(published, b"x", Millis(0));
+            filtered.map(|(_, content)| content.is_some()).collect()
         };
-        assert_eq!((get(&own, "ann"), get(&own, "bob")), (vec![false], vec![true]));
+        assert_eq!((get(&mut own, "ann"), get(&mut own, "bob")), (vec![false], vec![true]));
         own.set_meta(peer(1), "user", None);
-        assert_eq!(get(&own, "ann"), [true]);
+        assert_eq!(get(&mut own, "ann"), [true]);
         // Without filters it is a member of the topic, and with them no more.
         let name: Arc<str> = "a".into();
         let joined = Change { leaves: None, joins: Some(Arc::clone(&name)) };
@@ -467,7 +589,45 @@ mod tests {
         own.note_sent(peer(1), Millis(21_000));
         assert_eq!(contents(&own.due(peer(1), Millis(30_000))), ["ka"]);
         own.keep_alive(peer(1), None, KeepAliveMode::Idle, Millis(30_000));
-        assert!(!own.keeps_alive() && own.by_peer.is_empty());
+        assert!(own.kept_alive == 0 && own.by_peer.is_empty());
+    }
+
+    #[test]
+    fn a_publication_puts_off_the_messages_of_members_that_were_sent_it() {
+        let mut own = Members::default();
+        let keep = |own: &mut Members, number: u32, mode: KeepAliveMode| {
+            own.keep_alive(peer(number), Some(timed("ka", 10)), mode, Millis(0));
+        };
+        (0..6).for_each(|number| keep(&mut own, number, KeepAliveMode::Idle));
+        keep(&mut own, 6, KeepAliveMode::Interval);
+        for (number, channel) in [(0, "a"), (1, "a"), (2, "a"), (2, "b"), (3, "a"), (6, "a")] {
+            joins(&mut own, number, channel);
+        }
+        own.subscribe(peer(4), "a", &[Filter::SkipSelf]);
+        own.set_meta(peer(4), "user", Some("ann"));
+        let publish = |own: &mut Members, channel: &str, sender: &str, now: u64| {
+            own.note_published(channel, Millis(now));
+            let meta = Meta::new(vec![("sender".into(), sender.into())]);
+            let published = Published { channel, id: None, meta: &meta };
+            own.filtered(published, b"x", Millis(now)).count()
+        };
+        publish(&mut own, "a", "", 4000);
+        // One leaves behind it, one joins, and one does both.
+        own.unsubscribe(peer(1), "a");
+        joins(&mut own, 5, "a");
+        own.unsubscribe(peer(3), "a");
+        joins(&mut own, 3, "a");
+        let dues = |own: &mut Members| -> Vec<u64> {
+            let due = |number| {
+                assert!(own.due(peer(number), Millis(9_999)).is_empty(), "{number}");
+                own.next_reminder(peer(number), Millis(0)).unwrap()
+            };
+            (0..7).map(due).collect()
+        };
+        assert_eq!(dues(&mut own), [14_000, 14_000, 14_000, 14_000, 14_000, 10_000, 10_000]);
+        publish(&mut own, "a", "ann", 6000);
+        publish(&mut own, "b", "", 7000);
+        assert_eq!(dues(&mut own), [16_000, 14_000, 17_000, 16_000, 14_000, 16_000, 10_000]);
     }
 
     #[test]
@@ -547,22 +707,23 @@ mod tests {
             self.channels.retain(|_, members| !members.is_empty());
         }
 
-        /// Each member is found at the position in its record, and there are no others: as many
-        /// members in each channel, as many channels and positions in all records.
+        /// Each member is found at the place in its record, and there are no others: as many
+        /// members in each channel, as many channels and places in all records.
         fn check(&self, own: &Members) -> Result<(), TestCaseError> {
             prop_assert_eq!(own.channels.len(), self.channels.len());
             for (channel, members) in &self.channels {
                 prop_assert_eq!(own.of(channel).count(), members.len());
                 for (number, filters) in members {
-                    let found = own.membership(peer(*number), channel);
-                    let found = found.map(|own| (own.peer, &*own.filters));
+                    let record = &own.by_peer[&peer(*number)];
+                    let place = record.places[record.index_of(channel).unwrap()];
+                    let found = own.channels[&**channel].at(place);
                     prop_assert_eq!(found, Some((peer(*number), *filters)));
                 }
             }
             let count: usize = self.channels.values().map(BTreeMap::len).sum();
             let names: usize = own.by_peer.values().map(|own| own.channels.len()).sum();
-            let positions: usize = own.by_peer.values().map(|own| own.positions.len()).sum();
-            prop_assert_eq!((names, positions), (count, count));
+            let places: usize = own.by_peer.values().map(|own| own.places.len()).sum();
+            prop_assert_eq!((names, places), (count, count));
             let known: BTreeSet<u32> = own.by_peer.keys().map(|own| own.key.index).collect();
             let mut wanted = self.with_value.clone();
             wanted.extend(self.channels.values().flat_map(BTreeMap::keys));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tidegate::events::filter::{Filter, Meta};
-use tidegate::events::grip::Control;
+use tidegate::events::grip::{Control, KeepAliveMode, Timed};
 use tidegate::events::publish::{ChannelAction, ChannelItem};
 use tidegate::events::{
     About, Action, ClientEvent, Conversation, ConversationLimits, End, EventRequest, ReplyFacts,
@@ -21,6 +21,7 @@ use tidegate::services::{
 };
 use tidegate::sim::Random;
 use tidegate::timer::Millis;
+use tidegate::work::meter;
 use tidegate::ws::CloseCode;
 
 use crate::client::Client;
@@ -49,6 +50,8 @@ struct Entry {
     is_gone: bool,
     /// How often it was to be asked about.
     refreshed: usize,
+    /// When its service is to be reminded of it.
+    reminder: Option<Millis>,
 }
 
 impl Entry {
@@ -105,8 +108,21 @@ impl Scripted {
 
     /// Makes the client of an entry a member of a channel.
     fn subscribe(&self, index: usize, channel: &str, filters: &[Filter]) {
-        let control = Control::Subscribe(channel.to_owned(), filters.to_vec());
+        self.control(index, Control::Subscribe(channel.to_owned(), filters.to_vec()));
+    }
+
+    /// Wants this of the gateway for the client of an entry.
+    fn control(&self, index: usize, control: Control) {
         self.entries()[index].post(None, vec![Action::Control(control)]);
+    }
+
+    /// Reminds the service of all connections of which it wanted to be by now.
+    fn remind_of_due(&self, now: u64) {
+        for entry in self.entries().iter_mut() {
+            if entry.reminder.take_if(|due| due.0 <= now).is_some() {
+                entry.post_answer(None, Vec::new(), true);
+            }
+        }
     }
 
     /// The backend dies in the middle of a request.
@@ -126,13 +142,22 @@ impl Scripted {
 
 impl Entry {
     fn post(&mut self, decision: Option<Result<Accept, Rejection>>, actions: Vec<Action>) {
+        self.post_answer(decision, actions, false);
+    }
+
+    fn post_answer(
+        &mut self,
+        decision: Option<Result<Accept, Rejection>>,
+        actions: Vec<Action>,
+        is_reminder: bool,
+    ) {
         let held = self.conversation.held_bytes();
         let released_bytes = self.charged - held;
         self.charged = held;
         let resumes = self.is_paused && !self.conversation.is_full();
         self.is_paused &= !resumes;
         self.is_let_in |= matches!(decision, Some(Ok(_)));
-        let (peer, is_reminder, is_over) = (self.peer, false, false);
+        let (peer, is_over) = (self.peer, false);
         let answer =
             EventAnswer { peer, decision, actions, released_bytes, resumes, is_reminder, is_over };
         let held = answer.held_bytes();
@@ -153,6 +178,7 @@ impl EventBackend for Scripted {
             is_let_in: false,
             is_gone: false,
             refreshed: 0,
+            reminder: None,
         };
         entry.begin();
         self.entries().push(entry);
@@ -185,6 +211,10 @@ impl EventBackend for Scripted {
 
     fn refresh(&self, peer: Peer, _: Millis) {
         self.with(peer, |entry| entry.refreshed += 1);
+    }
+
+    fn remind(&self, peer: Peer, after_ms: u64, now: Millis) {
+        self.with(peer, |entry| entry.reminder = Some(now.plus(after_ms)));
     }
 }
 
@@ -381,7 +411,17 @@ fn let_in(world: &mut World, backend: &Scripted, loop_index: usize, channels: &[
 
 /// Has all loops do from their next turn on what an item says; how many members each names then.
 fn give(world: &World, channel: &str, action: ChannelAction) -> Vec<ReplyReceiver<usize>> {
-    let (id, prev_id, meta) = (None, None, Meta::default());
+    give_with(world, channel, Meta::default(), action)
+}
+
+/// As [`give`], with what the backend says about the item.
+fn give_with(
+    world: &World,
+    channel: &str,
+    meta: Meta,
+    action: ChannelAction,
+) -> Vec<ReplyReceiver<usize>> {
+    let (id, prev_id) = (None, None);
     let item = Arc::new(ChannelItem { channel: channel.into(), id, prev_id, meta, action });
     let to_loop = |loop_index| {
         let (item, publishes) = (Arc::clone(&item), loop_index == 0);
@@ -427,6 +467,9 @@ fn members_of_a_channel_that_is_closed_end_in_parts_and_hear_nothing_more_of_it(
     let answers = give(&world, "crowd", close(code));
     let too_late = [give(&world, "crowd", text("late")), give(&world, "other", text("late"))];
     let (mut ended, mut parts) = (0, 0);
+    let (filtered, plain): (Vec<usize>, Vec<usize>) =
+        (0..CROWD - 2).partition(|index| index.is_multiple_of(3));
+    let order = [plain, filtered].concat();
     let mut is_first = true;
     while ended < CROWD {
         assert!(world.step().unwrap(), "{ended} of {CROWD} have ended");
@@ -449,8 +492,9 @@ fn members_of_a_channel_that_is_closed_end_in_parts_and_hear_nothing_more_of_it(
         ended = members.iter_mut().map(is_over).filter(|is_over| *is_over).count();
         assert!(ended - before <= PART_MAX, "{} in a turn", ended - before);
         parts += usize::from(ended > before);
-        // In the order in which they have joined, but for the one that ended by itself.
-        let in_order = members.iter().take_while(|own| own.received.close_code().is_some()).count();
+        // In the order in which they have joined, those with filters last.
+        let order = order.iter().map(|index| &members[*index]);
+        let in_order = order.take_while(|own| own.received.close_code().is_some()).count();
         assert!(in_order + 2 >= ended, "{in_order} of {ended}");
     }
     assert!(parts >= 3, "{parts} parts");
@@ -500,6 +544,81 @@ fn a_backend_is_asked_about_the_members_of_a_channel_in_parts_and_once() {
         }
     }
     assert!(members.iter().all(|own| !own.is_gone()));
+}
+
+/// What a world has done until it is quiet.
+fn spent(world: &mut World) -> u64 {
+    let _ = meter::take();
+    world.settle();
+    meter::take()
+}
+
+fn kept_alive(timeout_s: u32) -> Control {
+    let message = Timed { event: ClientEvent::Text, content: b"ka".to_vec(), timeout_s };
+    Control::KeepAlive(Some(message), KeepAliveMode::Idle)
+}
+
+#[test]
+fn a_publication_costs_the_same_while_members_are_kept_alive() {
+    let backend = Arc::new(Scripted::default());
+    let (mut world, _members, _outsider) = crowded(&backend);
+    let published = |world: &mut World| {
+        give(world, "crowd", text("x"));
+        spent(world)
+    };
+    let before = published(&mut world);
+    for kept in [1, CROWD] {
+        (0..kept).for_each(|index| backend.control(index, kept_alive(10)));
+        world.settle();
+        assert_eq!(published(&mut world), before, "{kept} kept alive");
+    }
+}
+
+#[test]
+fn a_member_that_is_kept_alive_gets_its_message_when_it_was_sent_nothing_for_its_time() {
+    let backend = Arc::new(Scripted::default());
+    let mut world = world(3, &backend);
+    // The first one has a filter. The third is in no channel yet.
+    let channels: [&[&str]; 4] = [&["a"], &["a"], &[], &["a"]];
+    let mut clients: Vec<Client> = channels.map(|own| let_in(&mut world, &backend, 0, own)).into();
+    backend.control(0, Control::SetMeta("user".to_owned(), Some("ann".to_owned())));
+    backend.subscribe(3, "a", &[]);
+    (0..4).for_each(|index| backend.control(index, kept_alive(10)));
+    world.settle();
+    let mut heard: Vec<Vec<(u64, String)>> = vec![Vec::new(); 4];
+    for second in 1..=17 {
+        world.pass(1000);
+        let by_ann = Meta::new(vec![("sender".into(), "ann".into())]);
+        match second {
+            4 => {
+                give(&world, "a", text("x"));
+                world.settle();
+                backend.subscribe(2, "a", &[]);
+                backend.control(3, Control::Unsubscribe("a".to_owned()));
+            }
+            6 => drop(give_with(&world, "a", by_ann, text("y"))),
+            _ => {}
+        }
+        world.settle();
+        backend.remind_of_due(world.now());
+        world.settle();
+        for (client, heard) in clients.iter_mut().zip(&mut heard) {
+            let known = heard.len();
+            world.exchange(client);
+            let texts = client.payloads().into_iter().skip(known);
+            heard.extend(texts.map(|text| (second, String::from_utf8_lossy(text).into_owned())));
+        }
+    }
+    let wanted: [&[(u64, &str)]; 4] = [
+        &[(4, "x"), (14, "ka")],
+        &[(4, "x"), (6, "y"), (16, "ka")],
+        &[(6, "y"), (16, "ka")],
+        &[(4, "x"), (14, "ka")],
+    ];
+    for (heard, wanted) in heard.iter().zip(wanted) {
+        let heard: Vec<(u64, &str)> = heard.iter().map(|(at, text)| (*at, &**text)).collect();
+        assert_eq!(heard, wanted);
+    }
 }
 
 /// A reload, also one without the route, and a drain change nothing about those that are to be closed.
