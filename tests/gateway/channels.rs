@@ -209,6 +209,41 @@ fn keys_and_errors_of_the_api_are_as_libraries_expect_them() {
 }
 
 #[test]
+fn the_reply_to_a_batch_is_bounded_and_what_changes_something_is_done_all_the_same() {
+    let gateway = gateway();
+    let key = format!("X-API-Key: {KEY}");
+    let post = |path: &str, body: &serde_json::Value| {
+        let reply = request(gateway.api_address(), "POST", path, &[&key], &body.to_string());
+        assert_eq!(reply.status, 200);
+        reply
+    };
+    let long = "x".repeat(90_000);
+    let publish = serde_json::json!({ "publish": { "channel": "kept:long", "data": long } });
+    for _ in 0..10 {
+        post("/api/batch", &serde_json::json!({ "commands": vec![&publish; 10] }));
+    }
+    // Nine megabytes each.
+    let question = serde_json::json!({ "channel": "kept:long", "limit": -1 });
+    let history = serde_json::json!({ "history": question });
+    let small = serde_json::json!({ "publish": { "channel": "kept:other", "data": 1 } });
+    let commands = serde_json::json!([history, history, history, small, history]);
+    let replies = post("/api/batch", &serde_json::json!({ "commands": commands })).json();
+    let counts = [0, 1]
+        .map(|index| replies["replies"][index]["history"]["publications"].as_array().map(Vec::len));
+    assert_eq!(counts, [Some(100); 2]);
+    let full = serde_json::json!({ "error": { "code": 106, "message": "limit exceeded" } });
+    assert_eq!([&replies["replies"][2], &replies["replies"][4]], [&full; 2]);
+    assert_eq!(replies["replies"][3]["publish"]["offset"], 1);
+    let call = serde_json::json!({ "method": "history", "params": question }).to_string();
+    let lines = request(gateway.api_address(), "POST", "/api", &[&key], &call.repeat(3)).body;
+    let lines: Vec<&str> = lines.lines().collect();
+    assert!(lines.len() == 3 && lines[1].len() > 9_000_000);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(lines[2]).unwrap(), full);
+    // The next request has a reply of its own.
+    assert!(post("/api/history", &question).body.len() > 9_000_000);
+}
+
+#[test]
 fn calls_with_their_methods_in_the_body_are_answered_line_by_line() {
     let gateway = gateway();
     let post = |headers: &[&str], body: &str| {

@@ -13,10 +13,11 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::everywhere::{is_about_all, result_of_all};
+use super::replies::ReplyAccount;
 use super::shared::Shared;
 use crate::centrifugo::{
     ApiCall, ApiDisconnect, ApiHistory, ApiPublish, ApiRefresh, ApiRpc, ApiSubscribe,
-    ApiUnsubscribe, BadCall, Disconnect, ErrorCode, ProxyError, parse_batch, parse_call,
+    ApiUnsubscribe, BadCall, BatchCall, Disconnect, ErrorCode, ProxyError, parse_batch, parse_call,
     parse_commands,
 };
 use crate::channels::{NamedEpoch, Publication, PublicationDetails, RECOVERED_MAX, Since};
@@ -33,12 +34,12 @@ pub(super) async fn call(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let gateway = &*shared.gateway;
+    let (gateway, reply) = (&*shared.gateway, shared.replies.begin());
     if method == "batch" {
-        return batch(&shared.gateway, &body).await;
+        return batch(&shared.gateway, reply, &body).await;
     }
     let outcome = match parse_call(&method, &body) {
-        Ok(call) => outcome_of(gateway, call, (&method, &body)).await,
+        Ok(call) => outcome_of(gateway, &reply, call, (&method, &body)).await,
         Err(BadCall::Json) => return Err(ApiError::bad_request(BadCall::Json.to_string())),
         Err(BadCall::Field) => Err(ErrorCode::BadRequest.into()),
         Err(BadCall::Method) => return Err(ApiError::not_found(BadCall::Method.to_string())),
@@ -48,7 +49,7 @@ pub(super) async fn call(
         Err(error) if mode == Some("transport") => {
             Ok(json_response(status(&error), error_object(&error).to_string()))
         }
-        outcome => Ok(json_response(StatusCode::OK, wrapped(outcome))),
+        outcome => Ok(json_response(StatusCode::OK, reply.into_body(wrapped(outcome)))),
     }
 }
 
@@ -81,24 +82,30 @@ pub(super) async fn openapi() -> Response {
 }
 
 /// Calls that each have a result or an error of their own: one after the other, or several at once.
-async fn batch(gateway: &Arc<dyn Gateway>, body: &[u8]) -> Result<Response, ApiError> {
+async fn batch(
+    gateway: &Arc<dyn Gateway>,
+    reply: Arc<ReplyAccount>,
+    body: &[u8],
+) -> Result<Response, ApiError> {
     let (calls, parallel) =
         parse_batch(body).map_err(|error| ApiError::bad_request(error.to_string()))?;
     let at_once = if parallel { AT_ONCE_MAX } else { 1 };
-    let mut replies = Vec::with_capacity(calls.len());
+    let mut text = "{\"replies\":[".to_owned();
     let mut calls = calls.into_iter().peekable();
     while calls.peek().is_some() {
         let some = calls.by_ref().take(at_once);
-        let tasks: Vec<_> = some
-            .map(|(method, body)| tokio::spawn(reply_of(Arc::clone(gateway), method, body)))
-            .collect();
+        let begin = |call| tokio::spawn(reply_of(Arc::clone(gateway), Arc::clone(&reply), call));
+        let tasks: Vec<_> = some.map(begin).collect();
         for task in tasks {
             let lost =
                 |_| json!({ "error": error_object(&ErrorCode::Internal.into()) }).to_string();
-            replies.push(task.await.unwrap_or_else(lost));
+            text.push_str(&task.await.unwrap_or_else(lost));
+            text.push(',');
         }
     }
-    Ok(json_response(StatusCode::OK, format!("{{\"replies\":[{}]}}", replies.join(","))))
+    text.truncate(text.trim_end_matches(',').len());
+    text.push_str("]}");
+    Ok(json_response(StatusCode::OK, reply.into_body(text)))
 }
 
 /// `POST /api`, of libraries for early versions: calls with their methods in the body, and a reply to each in a line
@@ -108,28 +115,36 @@ pub(super) async fn commands(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let calls = parse_commands(&body).map_err(|error| ApiError::bad_request(error.to_string()))?;
-    let mut replies = Vec::with_capacity(calls.len());
+    let (reply, mut text) = (shared.replies.begin(), String::new());
     for (method, body) in calls {
-        replies.push(wrapped(outcome_in_batch(&*shared.gateway, &method, &body).await));
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&wrapped(outcome_in_batch(&*shared.gateway, &reply, &method, &body).await));
     }
-    Ok(json_response(StatusCode::OK, replies.join("\n")))
+    Ok(json_response(StatusCode::OK, reply.into_body(text)))
 }
 
 async fn outcome_in_batch(
     gateway: &dyn Gateway,
+    reply: &ReplyAccount,
     method: &str,
     body: &RawValue,
 ) -> Result<String, CallError> {
     match parse_call(method, body.get().as_bytes()) {
-        Ok(call) => outcome_of(gateway, call, (method, body.get().as_bytes())).await,
+        Ok(call) => outcome_of(gateway, reply, call, (method, body.get().as_bytes())).await,
         Err(BadCall::Method) => Err(ErrorCode::MethodNotFound.into()),
         Err(BadCall::Json | BadCall::Field) => Err(ErrorCode::BadRequest.into()),
     }
 }
 
 /// What one call of a batch leads to.
-async fn reply_of(gateway: Arc<dyn Gateway>, method: String, body: Box<RawValue>) -> String {
-    match outcome_in_batch(&*gateway, &method, &body).await {
+async fn reply_of(
+    gateway: Arc<dyn Gateway>,
+    reply: Arc<ReplyAccount>,
+    (method, body): BatchCall,
+) -> String {
+    match outcome_in_batch(&*gateway, &reply, &method, &body).await {
         Ok(result) => format!("{{{}:{result}}}", Value::from(method)),
         Err(error) => json!({ "error": error_object(&error) }).to_string(),
     }
@@ -151,12 +166,22 @@ impl From<ErrorCode> for CallError {
 /// What a call leads to, whose method and body as they came go along to other gateways.
 async fn outcome_of(
     gateway: &dyn Gateway,
+    reply: &ReplyAccount,
     call: ApiCall,
     came: (&str, &[u8]),
 ) -> Result<String, CallError> {
-    if let Some(nodes) = gateway.nodes().filter(|_| is_about_all(&call)) {
-        return result_of_all(&*nodes, &call, came).await.map_err(Into::into);
-    }
+    let nodes = gateway.nodes().filter(|_| is_about_all(&call));
+    let _permit = reply.admit(&call, nodes.is_some()).await?;
+    let answer = match nodes {
+        Some(nodes) => result_of_all(&*nodes, &call, came).await?,
+        None => own_answer(gateway, call).await?,
+    };
+    reply.add(&answer);
+    Ok(answer)
+}
+
+/// What a call leads to on this gateway.
+async fn own_answer(gateway: &dyn Gateway, call: ApiCall) -> Result<String, CallError> {
     let ApiCall::Rpc(ApiRpc { method, params }) = call else {
         return answer(gateway, call).await.map_err(Into::into);
     };
@@ -405,8 +430,8 @@ fn error_object(error: &CallError) -> Value {
     }
 }
 
-fn json_response(status: StatusCode, text: String) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
+fn json_response(status: StatusCode, text: impl Into<Bytes>) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], text.into()).into_response()
 }
 
 fn filled(text: &str) -> Option<Arc<str>> {

@@ -31,7 +31,8 @@ impl ApiListener {
     ) -> Result<Self, BindError> {
         let ApiSettings { place, connections_max, .. } = &settings;
         let http = HttpListener::bind("api", place, *connections_max, inherited)?;
-        Ok(Self { http, shared: Arc::new(Shared { gateway, publisher, settings }) })
+        let replies = Arc::default();
+        Ok(Self { http, shared: Arc::new(Shared { gateway, publisher, replies, settings }) })
     }
 
     /// Where it is, with the port that was found for port 0.

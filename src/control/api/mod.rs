@@ -15,6 +15,7 @@
 //! | `management` | `/@connections/{id}`, as behind API Gateway |
 //! | `signature` | requests that are signed as Amazon signs them |
 //! | `channels` | `POST /api/METHOD`, of libraries for the Centrifugo server API |
+//! | `replies` | what replies to these may hold |
 //! | `everywhere` | those of them that are about all gateways which share an engine |
 //! | `answerer` | what this gateway answers others |
 //! | `connections` | `GET /connections/{id}` |
@@ -28,6 +29,7 @@ mod listener;
 mod management;
 pub(super) mod publish;
 mod publisher;
+mod replies;
 mod router;
 mod settings;
 mod shared;

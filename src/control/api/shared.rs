@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::publisher::Publisher;
+use super::replies::Replies;
 use super::settings::ApiSettings;
 use crate::control::admin::Gateway;
 
@@ -11,5 +12,6 @@ use crate::control::admin::Gateway;
 pub(super) struct Shared {
     pub(super) gateway: Arc<dyn Gateway>,
     pub(super) publisher: Arc<Publisher>,
+    pub(super) replies: Arc<Replies>,
     pub(super) settings: ApiSettings,
 }
