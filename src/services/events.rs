@@ -5,6 +5,7 @@ mod jobs;
 mod members;
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -203,10 +204,15 @@ impl Events {
     ) -> usize {
         let published =
             Published { channel: &item.channel, id: item.id.as_deref(), meta: &item.meta };
-        let mut dropped = 0;
+        let (mut dropped, mut unchanged) = (0, None);
         for (peer, content) in self.members.filtered(published, content, effects.now()) {
             match content {
-                Some(content) => effects.send(peer, frame(event, &content)),
+                // Each of these would hold a copy until all effects are carried out.
+                Some(Cow::Borrowed(content)) => {
+                    let shared = unchanged.get_or_insert_with(|| frame(event, content));
+                    effects.send(peer, shared.clone());
+                }
+                Some(Cow::Owned(content)) => effects.send(peer, frame(event, &content)),
                 None => dropped += 1,
             }
         }
@@ -403,3 +409,55 @@ const LEAVE_WORK: u64 = 200;
 const LOOK_WORK: u64 = 100;
 /// Only what is left to do needs ticks, and asks for them by itself.
 const TICK_MS: u64 = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effects::{Effect, NoEventBackend, PendingEffects};
+    use crate::events::filter::{Filter, Meta};
+    use crate::key::ConnKey;
+
+    fn peer(index: u32) -> Peer {
+        Peer { loop_index: 0, key: ConnKey { index, generation: 1 } }
+    }
+
+    #[test]
+    fn members_whose_filters_change_nothing_share_a_frame() {
+        let mut events = Events::new(Arc::new(EventsSettings {
+            backend: Arc::new(NoEventBackend),
+            rules: ForwardRules::default(),
+            rewrite: None,
+            paths: Vec::new(),
+            passes_pings: false,
+        }));
+        for index in 0..4 {
+            events.members.subscribe(peer(index), "a", &[Filter::SkipSelf]);
+        }
+        events.members.set_meta(peer(0), "user", Some("ann"));
+        events.members.subscribe(peer(4), "a", &[Filter::VarSubst]);
+        events.members.set_meta(peer(4), "user", Some("bob"));
+        let item = ChannelItem {
+            channel: "a".into(),
+            id: None,
+            prev_id: None,
+            meta: Meta::new(vec![("sender".into(), "ann".into())]),
+            action: ChannelAction::Send(ClientEvent::Text, b"%(user)s".to_vec()),
+        };
+        let mut pending = PendingEffects::default();
+        let mut effects = Effects::detached(0, &mut pending);
+        assert_eq!(events.on_channel_item(&item, false, &mut effects), 4);
+        let sent: Vec<(Peer, &[u8])> = pending
+            .effects
+            .iter()
+            .map(|effect| {
+                let Effect::Send(peer, frame) = effect else { unreachable!("{effect:?}") };
+                (*peer, frame.payload())
+            })
+            .collect();
+        assert_eq!(sent[0], (peer(1), b"%(user)s".as_slice()));
+        assert_eq!(sent[3], (peer(4), b"bob".as_slice()));
+        for own in &sent[1..3] {
+            assert!(std::ptr::eq(own.1, sent[0].1), "{own:?}");
+        }
+    }
+}
