@@ -21,6 +21,11 @@ pub trait EventBackend: Send + Sync {
     /// client's close frame. There is one more answer if anything is still held for it.
     fn end(&self, peer: Peer, end: End, reason: &str, now: Millis);
 
+    /// What an answer says is done, of which [there is more](EventAnswer::has_more): the next part may come.
+    fn part_done(&self, peer: Peer, now: Millis) {
+        let _ = (peer, now);
+    }
+
     /// Asks the backend about the connection although there is nothing to tell.
     fn refresh(&self, peer: Peer, now: Millis) {
         let _ = (peer, now);
@@ -75,7 +80,12 @@ pub struct EventAnswer {
     pub decision: Option<Result<Accept, Rejection>>,
     /// What becomes of the connection.
     pub actions: Vec<Action>,
-    /// Bytes of messages that are no longer held for it.
+    /// Whether more is to be done, which comes when [this is](EventBackend::part_done). Until then no request is
+    /// made about the connection.
+    pub has_more: bool,
+    /// Bytes that are held for it from now on, beside those of its messages.
+    pub charged_bytes: usize,
+    /// Bytes that are no longer held for it.
     pub released_bytes: usize,
     /// Whether it is read again.
     pub resumes: bool,
@@ -89,15 +99,7 @@ impl EventAnswer {
     /// Bytes that the actions hold.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        let bytes = |action: &Action| match action {
-            Action::Send(_, content) => content.len(),
-            Action::Open
-            | Action::Close(_)
-            | Action::Control(_)
-            | Action::Detach
-            | Action::Drop => 0,
-        };
-        self.actions.iter().map(|action| size_of::<Action>() + bytes(action)).sum()
+        self.actions.iter().map(Action::held_bytes).sum()
     }
 }
 
@@ -112,6 +114,8 @@ impl EventBackend for NoEventBackend {
             peer: opening.peer,
             decision: Some(Err(rejection)),
             actions: Vec::new(),
+            has_more: false,
+            charged_bytes: 0,
             released_bytes: 0,
             resumes: false,
             is_reminder: false,

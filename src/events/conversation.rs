@@ -2,13 +2,12 @@
 
 use std::collections::VecDeque;
 
+use super::action::{Action, ActionParts};
 use super::client_event::ClientEvent;
-use super::event::{
-    Event, EventError, EventKind, Events, close_content, encode_event, encoded_bytes, parse_close,
-};
-use super::grip::{Control, Grip};
+use super::event::{EventKind, close_content, encode_event, encoded_bytes};
+use super::grip::Grip;
 use super::reply::ReplyFacts;
-use crate::ws::CloseCode;
+use super::reply_reader::{Broken, ReplyReader, ReplyTerms};
 
 /// How much a conversation holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +33,7 @@ pub enum End {
 /// far. While it waits for nothing it holds nothing but what the backend has asked it to keep.
 ///
 /// One request is under way at a time. [`Conversation::next_request`] gives it,
-/// [`Conversation::replied`] or [`Conversation::failed`] ends it.
+/// [`Conversation::take_reply`] or [`Conversation::failed`] ends it.
 #[derive(Debug)]
 pub struct Conversation {
     limits: ConversationLimits,
@@ -95,6 +94,8 @@ pub struct EventRequest {
     pub meta: Vec<(Box<str>, Box<str>)>,
     /// What it is about, which decides whether it may be sent again.
     pub about: About,
+    /// How its reply is read.
+    pub terms: ReplyTerms,
 }
 
 /// What a request is about.
@@ -106,51 +107,6 @@ pub enum About {
     Messages,
     /// The end, perhaps behind messages.
     End,
-}
-
-/// What a reply leads to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// The client is let in. Always the first.
-    Open,
-    /// The client is sent a message, a ping or a pong.
-    Send(ClientEvent, Vec<u8>),
-    /// The connection is closed with this code and reason, or with neither. Always the last.
-    Close(Option<(CloseCode, String)>),
-    /// What a backend with GRIP wants of the gateway.
-    Control(Control),
-    /// The backend is no longer told anything. Always the last.
-    Detach,
-    /// The client is dropped. Always the last.
-    Drop,
-}
-
-/// Why a reply is of no use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Broken {
-    /// Its body is none of events.
-    #[error(transparent)]
-    Body(#[from] EventError),
-    /// It neither opens the connection nor refuses it.
-    #[error("the first event is not OPEN")]
-    NotOpened,
-    /// It says OPEN about a connection that is open.
-    #[error("an event OPEN about a connection that is open")]
-    OpenedTwice,
-    /// It has taken more than it was sent, or nothing although no more can wait, or not all at the end.
-    #[error("Content-Bytes-Accepted is {accepted} of {offered}")]
-    Accepted {
-        /// What it has taken.
-        accepted: usize,
-        /// What it was sent.
-        offered: usize,
-    },
-    /// A text is not UTF-8.
-    #[error("a text is not UTF-8")]
-    NotUtf8,
-    /// It wants more kept than fits.
-    #[error("Set-Meta headers are more than {0} bytes")]
-    Meta(usize),
 }
 
 impl Conversation {
@@ -321,7 +277,12 @@ impl Conversation {
                 (false, true) => About::End,
                 (false, false) => About::Messages,
             },
+            terms: self.terms(),
         })
+    }
+
+    fn terms(&self) -> ReplyTerms {
+        ReplyTerms { is_opening: self.phase == Phase::Opening, grip: self.grip.clone() }
     }
 
     /// The messages of the next request, and their bytes.
@@ -354,99 +315,64 @@ impl Conversation {
         opened.into_iter().chain(actions).collect()
     }
 
-    /// The backend has answered the request under way with 200 and a body of events.
+    /// The backend has answered the request under way with 200 and this body of events: reads it, and takes what
+    /// it says.
+    ///
+    /// # Errors
+    /// As [`Conversation::take_reply`].
+    pub fn replied(&mut self, facts: ReplyFacts, body: &[u8]) -> Result<Vec<Action>, Broken> {
+        let tells_end = self.under_way.as_ref().is_none_or(|own| own.tells_end);
+        let read = match tells_end {
+            true => Ok(ActionParts::default()),
+            false => ReplyReader::new(&self.terms(), &facts, body).finish(),
+        };
+        self.take_reply(facts, read).map(ActionParts::into_actions)
+    }
+
+    /// The backend has answered the request under way with 200 and a body of events, which a [`ReplyReader`]
+    /// has read by the terms of the request. It may be long, so others can read it where none waits for them.
     ///
     /// # Errors
     /// [`Broken`] if the reply is of no use; then the client is to be dropped, or refused if it was not
     /// let in. The backend is still told of the end.
-    pub fn replied(&mut self, facts: ReplyFacts, body: &[u8]) -> Result<Vec<Action>, Broken> {
-        let Some(under_way) = self.under_way.take() else { return Ok(Vec::new()) };
+    pub fn take_reply(
+        &mut self,
+        facts: ReplyFacts,
+        read: Result<ActionParts, Broken>,
+    ) -> Result<ActionParts, Broken> {
+        let Some(under_way) = self.under_way.take() else { return Ok(ActionParts::default()) };
         if under_way.tells_end {
             // Whatever it says, there is no client to say it to.
             self.finish();
-            return check_all_taken(&facts, &under_way).map(|()| Vec::new());
+            return check_all_taken(&facts, &under_way).map(|()| ActionParts::default());
         }
-        let result = self.take_reply(facts, under_way, body);
+        let result = self.take_read(facts, under_way, read);
         if result.is_err() {
             self.abandon();
         }
         result
     }
 
-    fn take_reply(
+    fn take_read(
         &mut self,
         facts: ReplyFacts,
         under_way: UnderWay,
-        body: &[u8],
-    ) -> Result<Vec<Action>, Broken> {
+        read: Result<ActionParts, Broken>,
+    ) -> Result<ActionParts, Broken> {
         if let Some(accepted) = facts.accepted_bytes {
             self.keep_rest(under_way, accepted)?;
         }
-        let mut events = Events::of(body);
-        let mut actions = Vec::new();
+        let actions = read?;
         if self.phase == Phase::Opening {
-            match events.next().transpose()? {
-                Some(Event { kind: EventKind::Open, .. }) => {}
-                None if facts.keep_alive_s.is_some() => {}
-                Some(_) | None => return Err(Broken::NotOpened),
-            }
             self.phase = Phase::Open;
             self.grip = facts.grip;
-            actions.push(Action::Open);
         }
         self.keep_alive_s = facts.keep_alive_s;
         self.keep_meta(facts.set_meta)?;
-        for event in events {
-            if let Some(action) = self.action(event?)? {
-                let is_last = matches!(action, Action::Close(_) | Action::Detach | Action::Drop);
-                actions.push(action);
-                if is_last {
-                    self.finish();
-                    break;
-                }
-            }
+        if actions.ends() {
+            self.finish();
         }
         Ok(actions)
-    }
-
-    fn action(&self, event: Event<'_>) -> Result<Option<Action>, Broken> {
-        let content = event.content.unwrap_or_default();
-        Ok(match event.kind {
-            EventKind::Open => return Err(Broken::OpenedTwice),
-            EventKind::Text => {
-                let text = std::str::from_utf8(content).map_err(|_| Broken::NotUtf8)?;
-                match &self.grip {
-                    None => Some(Action::Send(ClientEvent::Text, content.to_vec())),
-                    Some(grip) => match text.strip_prefix(CONTROL_PREFIX) {
-                        Some(control) => match Control::parse(control) {
-                            Some(Control::Detach) => Some(Action::Detach),
-                            Some(control) => Some(Action::Control(control)),
-                            None => None,
-                        },
-                        None => grip.message(content).map(|own| send(ClientEvent::Text, own)),
-                    },
-                }
-            }
-            EventKind::Binary => match &self.grip {
-                None => Some(send(ClientEvent::Binary, content)),
-                Some(grip) => grip.message(content).map(|own| send(ClientEvent::Binary, own)),
-            },
-            EventKind::Ping | EventKind::Pong => {
-                let content = content.get(..CONTROL_BYTES_MAX).unwrap_or(content);
-                let is_ping = event.kind == EventKind::Ping;
-                let own = if is_ping { ClientEvent::Ping } else { ClientEvent::Pong };
-                Some(send(own, content))
-            }
-            EventKind::Close => {
-                let close = parse_close(event.content);
-                // Libraries write 0 where there is no code; others must not reach the wire either.
-                let code = close.and_then(|(code, reason)| {
-                    Some((CloseCode::from_wire(code)?, reason.to_owned()))
-                });
-                Some(Action::Close(code))
-            }
-            EventKind::Disconnect => Some(Action::Drop),
-        })
     }
 
     /// The backend has taken only a part: the rest waits in front.
@@ -521,10 +447,6 @@ impl Conversation {
     }
 }
 
-fn send(event: ClientEvent, content: &[u8]) -> Action {
-    Action::Send(event, content.to_vec())
-}
-
 fn check_all_taken(facts: &ReplyFacts, under_way: &UnderWay) -> Result<(), Broken> {
     let offered = under_way.message_bytes;
     match facts.accepted_bytes {
@@ -532,11 +454,6 @@ fn check_all_taken(facts: &ReplyFacts, under_way: &UnderWay) -> Result<(), Broke
         Some(_) | None => Ok(()),
     }
 }
-
-/// What messages of a backend with GRIP begin with that are for the gateway.
-const CONTROL_PREFIX: &str = "c:";
-/// The payload of a control frame (RFC 6455 §5.5).
-const CONTROL_BYTES_MAX: usize = 125;
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,8 @@
 //! | `event` | one event, and bodies of several |
 //! | `conversation` | what goes on about one connection |
 //! | `reply` | what the headers of a reply say |
+//! | `reply_reader` | what its body says |
+//! | `action` | what a reply leads to, in parts |
 //! | `request_head` | the request of a client as its backend gets it, again and again |
 //! | `filter` | which publications a member of a channel gets |
 //! | `sequencer` | the order of publications, and those that come twice |
@@ -21,6 +23,7 @@
 //! | `publish` | what backends publish to channels |
 //! | `grip` | messages of a backend to the gateway itself |
 
+mod action;
 pub mod api_gateway;
 mod client_event;
 mod conversation;
@@ -29,16 +32,17 @@ pub mod filter;
 pub mod grip;
 pub mod publish;
 mod reply;
+mod reply_reader;
 mod request_head;
 mod sequencer;
 pub mod webhook;
 
+pub use action::{Action, ActionParts};
 pub use client_event::ClientEvent;
-pub use conversation::{
-    About, Action, Broken, Conversation, ConversationLimits, End, EventRequest,
-};
+pub use conversation::{About, Conversation, ConversationLimits, End, EventRequest};
 pub use event::{CLOSE_REASON_BYTES_MAX, Event, EventError, EventKind, Events, encode_event};
 pub use reply::{ReplyFacts, is_passed_on};
+pub use reply_reader::{Broken, ReplyReader, ReplyTerms};
 pub use request_head::{ClientLine, EventHead};
 pub use sequencer::{Sequenced, Sequencer};
 

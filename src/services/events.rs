@@ -24,6 +24,7 @@ use crate::events::{Action, ClientEvent, End, EventHead};
 use crate::http::{ClientFacts, ForwardRules, Rejection, UpgradeRequest};
 use crate::shrink::Shrink as _;
 use crate::timer::Millis;
+use crate::work::prices;
 use crate::ws::{CloseCode, EncodedFrame, MessageKind};
 
 use self::jobs::{Jobs, Task};
@@ -148,24 +149,22 @@ impl Events {
     }
 
     fn take(&mut self, answer: EventAnswer, effects: &mut Effects<'_>) {
-        let EventAnswer { peer, decision, actions, released_bytes, resumes, is_reminder, is_over } =
-            answer;
+        let EventAnswer {
+            peer, decision, actions, has_more, charged_bytes, released_bytes, ..
+        } = answer;
+        let EventAnswer { resumes, is_reminder, is_over, .. } = answer;
         let now = effects.now();
         if let Some(decision) = decision {
             effects.decide(peer, decision);
         }
-        for action in actions {
-            match action {
-                Action::Open | Action::Detach => {}
-                Action::Control(control) => self.obey(peer, &control, effects),
-                Action::Send(event, content) => {
-                    effects.send(peer, frame(event, &content));
-                    self.members.note_sent(peer, now);
-                }
-                Action::Close(Some((code, reason))) => effects.close(peer, code, reason),
-                Action::Close(None) => effects.close(peer, CloseCode::NORMAL, ""),
-                Action::Drop => effects.close(peer, CloseCode::INTERNAL, "the backend has failed"),
-            }
+        if charged_bytes > 0 {
+            effects.charge(peer, charged_bytes);
+        }
+        self.act(peer, actions, effects);
+        if has_more {
+            // What was asked for is done before anything else of the backend is looked at.
+            effects.charge_work(prices::WRITE);
+            self.settings.backend.part_done(peer, now);
         }
         if released_bytes > 0 {
             effects.discharge(released_bytes);
@@ -181,6 +180,26 @@ impl Events {
             self.members.remove(peer);
         } else {
             self.ask_for_reminder(peer, now);
+        }
+    }
+
+    /// Does a part of what a reply leads to.
+    fn act(&mut self, peer: Peer, actions: Vec<Action>, effects: &mut Effects<'_>) {
+        for action in actions {
+            match action {
+                Action::Open | Action::Detach => {}
+                Action::Control(control) => {
+                    effects.charge_work(CONTROL_WORK);
+                    self.obey(peer, &control, effects);
+                }
+                Action::Send(event, content) => {
+                    effects.send(peer, frame(event, &content));
+                    self.members.note_sent(peer, effects.now());
+                }
+                Action::Close(Some((code, reason))) => effects.close(peer, code, reason),
+                Action::Close(None) => effects.close(peer, CloseCode::NORMAL, ""),
+                Action::Drop => effects.close(peer, CloseCode::INTERNAL, "the backend has failed"),
+            }
         }
     }
 }
@@ -407,6 +426,8 @@ impl Service for Events {
 const LEAVE_WORK: u64 = 200;
 /// A member is noted.
 const LOOK_WORK: u64 = 100;
+/// What is kept about a connection changes.
+const CONTROL_WORK: u64 = 500;
 /// Only what is left to do needs ticks, and asks for them by itself.
 const TICK_MS: u64 = 1000;
 

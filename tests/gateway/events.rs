@@ -115,6 +115,56 @@ fn a_backend_is_told_of_a_connection_from_its_beginning_to_its_end() {
     assert!(backend.is_quiet());
 }
 
+/// Texts in one reply, which a loop does in many parts.
+const MANY: usize = 20_000;
+
+/// Answers "many" by as many texts, of which each is its number, and others as [`echo`].
+fn many(told: &Told) -> Answer {
+    if told.text() != "TEXT 4\r\nmany\r\n" {
+        return echo(told);
+    }
+    let event = |number: usize| {
+        let content = number.to_string();
+        format!("TEXT {:x}\r\n{content}\r\n", content.len())
+    };
+    events("", &(0..MANY).map(event).collect::<String>())
+}
+
+#[test]
+fn a_long_reply_is_obeyed_in_order_and_before_the_next_request() {
+    let backend = EventsBackend::start(many);
+    let gateway = in_front_of(backend.address, "");
+    let mut socket = open(&gateway);
+    socket.send(&client_frame(TEXT, b"many"));
+    let first = socket.receive_frame();
+    assert_eq!(first.payload, b"0");
+    socket.send(&client_frame(TEXT, b"next"));
+    for number in 1..MANY {
+        assert_eq!(socket.receive_frame().payload, number.to_string().as_bytes());
+    }
+    assert_eq!(socket.receive_frame().payload, b"next");
+    assert_eq!((gateway.counter("event_drops"), gateway.counter("effects_ignored")), (0, 0));
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_a_long_reply_leaves_nothing_behind() {
+    let backend = EventsBackend::start(many);
+    let gateway = in_front_of(backend.address, "");
+    let before = gateway.counter("pool_bytes_now");
+    for _ in 0..4 {
+        let mut socket = open(&gateway);
+        assert_eq!(backend.told().text(), "OPEN\r\n");
+        socket.send(&client_frame(TEXT, b"many"));
+        backend.told();
+        socket.receive_frame();
+        drop(socket);
+        assert_eq!(backend.told().text(), "DISCONNECT\r\n");
+    }
+    until("all memory is given back", || {
+        (gateway.counter("pool_bytes_now") == before).then_some(())
+    });
+}
+
 #[test]
 fn what_comes_while_the_backend_thinks_travels_in_one_request() {
     let (go, wait) = channel::<()>();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
@@ -15,7 +15,7 @@ use crate::control::breaker::Breaker;
 use crate::control::tasks::{Job, Tasks};
 use crate::control::wall_now::wall_now;
 use crate::events::api_gateway::GatewayStyle;
-use crate::events::{Action, ClientEvent, Conversation, End, EventHead, EventRequest};
+use crate::events::{Action, ActionParts, ClientEvent, Conversation, End, EventHead, EventRequest};
 use crate::http::Rejection;
 use crate::metrics::ControlCounters;
 use crate::services::{
@@ -80,6 +80,8 @@ pub(super) struct Entry {
     is_gone: bool,
     /// Whether a task makes its requests.
     is_busy: bool,
+    /// What its task waits for that has more to tell: the loop has done what it was told.
+    part_done: Option<oneshot::Sender<()>>,
     /// Makes a request if nothing else does.
     timer: Option<AbortHandle>,
     /// Reminds the service.
@@ -99,21 +101,33 @@ pub(super) struct Next {
 #[derive(Debug, Default)]
 pub(super) struct Told {
     pub(super) decision: Option<Result<Accept, Rejection>>,
-    pub(super) actions: Vec<Action>,
+    pub(super) actions: ActionParts,
 }
 
-impl Told {
-    fn answer(self, peer: Peer) -> EventAnswer {
-        let Self { decision, actions } = self;
-        EventAnswer {
-            peer,
-            decision,
-            actions,
-            released_bytes: 0,
-            resumes: false,
-            is_reminder: false,
-            is_over: false,
-        }
+impl From<ActionParts> for Told {
+    fn from(actions: ActionParts) -> Self {
+        Self { decision: None, actions }
+    }
+}
+
+/// What the loop is yet to be told of a reply, and what comes when it is the time for that.
+pub(super) struct Rest {
+    pub(super) actions: ActionParts,
+    pub(super) part_done: oneshot::Receiver<()>,
+}
+
+/// An answer that says nothing.
+fn nothing(peer: Peer) -> EventAnswer {
+    EventAnswer {
+        peer,
+        decision: None,
+        actions: Vec::new(),
+        has_more: false,
+        charged_bytes: 0,
+        released_bytes: 0,
+        resumes: false,
+        is_reminder: false,
+        is_over: false,
     }
 }
 
@@ -173,8 +187,8 @@ impl EventBackend for EventBackends {
             own.counters.event_drops.add(1);
             let rejection =
                 Rejection::unavailable(RETRY_AFTER_S, "the backend fails, try again later");
-            let told = Told { decision: Some(Err(rejection)), actions: Vec::new() };
-            return post(&answer_to, peer, told, 0, false);
+            let answer = EventAnswer { decision: Some(Err(rejection)), ..nothing(peer) };
+            return answer_to.post(Box::new(answer));
         }
         let settings = own.settings();
         let entry = Entry {
@@ -191,6 +205,7 @@ impl EventBackend for EventBackends {
             is_let_in: false,
             is_gone: false,
             is_busy: false,
+            part_done: None,
             timer: None,
             reminder: None,
         };
@@ -224,15 +239,22 @@ impl EventBackend for EventBackends {
         if let Some(reminder) = entry.reminder.take() {
             reminder.abort();
         }
+        // What was to come yet is dropped by the task that has it.
+        entry.tell_part_done();
         if entry.conversation.has_grip() {
             // Behind the answers before it, of which one may have made the client a member of a channel.
-            let nothing = Told::default();
-            let answer = EventAnswer { is_over: true, ..nothing.answer(peer) };
+            let answer = EventAnswer { is_over: true, ..nothing(peer) };
             entry.answer_to.post(Box::new(answer));
         }
         own.go_on(&mut state, peer);
         if state.by_peer.get(&peer).is_some_and(Entry::is_over) {
             state.remove(peer);
+        }
+    }
+
+    fn part_done(&self, peer: Peer, now: Millis) {
+        if let Some(entry) = self.0.state_at(now).by_peer.get_mut(&peer) {
+            entry.tell_part_done();
         }
     }
 
@@ -265,7 +287,7 @@ impl EventBackend for EventBackends {
         let answer_to = entry.answer_to.clone();
         entry.reminder = Some(tasks.spawn(async move {
             sleep(Duration::from_millis(after_ms)).await;
-            let answer = EventAnswer { is_reminder: true, ..Told::default().answer(peer) };
+            let answer = EventAnswer { is_reminder: true, ..nothing(peer) };
             answer_to.post(Box::new(answer));
         }));
     }
@@ -337,36 +359,54 @@ impl Conversations {
         is_quiet
     }
 
-    /// Ends the request under way about a connection, by what `take` makes of it, and tells the loop.
-    pub(super) fn took(&self, peer: Peer, take: impl FnOnce(&mut Entry) -> Told) {
+    /// Goes on with a connection by what `take` makes of it, such as of the end of its request, and tells the loop
+    /// the first part of that. Loops may wait meanwhile, so `take` must not take long.
+    pub(super) fn took(&self, peer: Peer, take: impl FnOnce(&mut Entry) -> Told) -> Option<Rest> {
+        // What is left is dropped when the lock is given back, as it may be much.
+        let mut left;
         let mut state = self.state();
-        let Some(entry) = state.by_peer.get_mut(&peer) else { return };
-        let mut told = take(entry);
-        entry.is_let_in |= matches!(told.decision, Some(Ok(_)));
-        if entry.is_gone {
-            told.actions.clear();
-        }
-        let held = entry.conversation.held_bytes();
-        let released = entry.charged.saturating_sub(held);
+        let entry = state.by_peer.get_mut(&peer)?;
+        let Told { decision, actions } = take(entry);
+        left = actions;
+        entry.is_let_in |= matches!(decision, Some(Ok(_)));
+        let is_told = !entry.is_gone;
+        let actions = if is_told { left.next_part() } else { Vec::new() };
+        let has_more = is_told && !left.is_empty();
+        let held = entry.conversation.held_bytes() + if has_more { left.held_bytes() } else { 0 };
+        let charged_bytes = held.saturating_sub(entry.charged);
+        let released_bytes = entry.charged.saturating_sub(held);
         entry.charged = held;
         let resumes = entry.is_paused && !entry.conversation.is_full();
         entry.is_paused &= !resumes;
-        if told.decision.is_some() || !told.actions.is_empty() || released > 0 || resumes {
+        let part_done = has_more.then(|| {
+            let (sender, receiver) = oneshot::channel();
+            entry.part_done = Some(sender);
+            receiver
+        });
+        let changes = charged_bytes > 0 || released_bytes > 0 || resumes;
+        if decision.is_some() || !actions.is_empty() || changes {
+            let said = EventAnswer { decision, actions, has_more, ..nothing(peer) };
+            let answer = EventAnswer { charged_bytes, released_bytes, resumes, ..said };
+            let held = answer.held_bytes();
             // Before the lock is given back: the last answer about a connection that ends meanwhile must
             // come behind this one, which it may have to undo.
-            post(&entry.answer_to, peer, told, released, resumes);
+            entry.answer_to.post(ServiceMessage::holding(answer, held));
         }
+        let part_done = part_done?;
+        Some(Rest { actions: left, part_done })
     }
 
-    /// A task has ended in the middle of a request.
+    /// A task has ended in the middle of a request, or of what its reply leads to.
     pub(super) fn lost(self: &Arc<Self>, peer: Peer, is_opening: bool) {
         self.took(peer, |entry| {
-            entry.conversation.failed(false);
+            if !entry.conversation.has_ended() {
+                entry.conversation.failed(false);
+            }
             let rejection =
                 || Rejection::unavailable(RETRY_AFTER_S, "the backend cannot be asked now");
-            Told {
-                decision: is_opening.then(|| Err(rejection())),
-                actions: if is_opening { Vec::new() } else { vec![Action::Drop] },
+            match is_opening {
+                true => Told { decision: Some(Err(rejection())), ..Told::default() },
+                false => ActionParts::from(vec![Action::Drop]).into(),
             }
         });
         let mut state = self.state();
@@ -402,6 +442,14 @@ impl State {
 }
 
 impl Entry {
+    /// The task that waits for it may tell the loop more.
+    fn tell_part_done(&mut self) {
+        if let Some(waiting) = self.part_done.take() {
+            // A task that has ended meanwhile waits for nothing.
+            let _ = waiting.send(());
+        }
+    }
+
     fn is_over(&self) -> bool {
         let is_awaited = self.is_let_in && !self.is_gone;
         !self.is_busy && !is_awaited && self.conversation.has_ended() && self.charged == 0
@@ -436,12 +484,6 @@ impl Job for Conversations {
             entry.timer = None;
         }
     }
-}
-
-fn post(answer_to: &ServiceSender, peer: Peer, told: Told, released_bytes: usize, resumes: bool) {
-    let answer = EventAnswer { released_bytes, resumes, ..told.answer(peer) };
-    let held = answer.held_bytes();
-    answer_to.post(ServiceMessage::holding(answer, held));
 }
 
 /// The runtime's clock: it measures pauses, and how old the time of the loops is.

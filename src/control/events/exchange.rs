@@ -8,17 +8,17 @@ use log::Level;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-use super::backend::{Conversations, Entry, Told, now};
+use super::backend::{Conversations, Entry, Rest, Told, now};
 use super::gateway_style;
-use super::outcome;
+use super::outcome::{self, Said, Verdict};
 use super::request::{ToldOf, request_of};
 use super::servers::Unanswered;
 use crate::control::connection_id;
 use crate::control::fetch::Reply;
 use crate::control::tasks::Tasks;
-use crate::events::{About, Action};
+use crate::events::{About, Action, ActionParts, Broken, Conversation};
 use crate::http::Rejection;
-use crate::services::{Accept, Peer};
+use crate::services::Peer;
 
 /// Starts a task that makes requests about a connection: see [`Start`](super::backend::Start).
 pub(super) fn start(
@@ -37,15 +37,26 @@ pub(super) fn start(
 async fn run(all: Arc<Conversations>, peer: Peer, mut is_kept_alive: bool) {
     while let Some(next) = all.next(peer, std::mem::take(&mut is_kept_alive)) {
         let about = next.request.about;
-        let guard = Guard { all: &all, peer, about, is_open: true };
+        let mut guard = Guard { all: &all, peer, about, is_open: true };
         let mut told = ToldOf { id: connection_id::encode(peer), next, route_key: String::new() };
         let result = exchange(&all, peer, &mut told).await;
-        guard.close(|all| {
-            all.took(peer, |entry| match entry.style.clone() {
-                None => take(all, entry, about, result),
-                Some(style) => gateway_style::take(all, entry, &style, &told, result),
-            });
-        });
+        let verdict = match told.next.style.clone() {
+            None => outcome::verdict(&told.next, result).await,
+            Some(style) => gateway_style::verdict(&style, &told, result),
+        };
+        let mut broken = None;
+        let mut rest = all.took(peer, |entry| take(&all, entry, verdict, &mut broken));
+        // The loop has the decision, if there was one to be made.
+        guard.about = About::Messages;
+        if let Some(broken) = broken {
+            warn(&all, &broken.to_string());
+        }
+        while let Some(Rest { actions, part_done }) = rest {
+            // It comes in any case, as the connection may end as well.
+            let _ = part_done.await;
+            rest = all.took(peer, |_| actions.into());
+        }
+        guard.is_open = false;
     }
 }
 
@@ -57,19 +68,13 @@ async fn keep_alive(all: Arc<Conversations>, peer: Peer, seconds: u32) {
     }
 }
 
-/// A request under way. To drop it is to lose it: when its task panics, or when a run ends with its tasks.
+/// A request under way, or what its reply leads to. To drop it is to lose it: when its task panics, or when a run
+/// ends with its tasks.
 struct Guard<'a> {
     all: &'a Arc<Conversations>,
     peer: Peer,
     about: About,
     is_open: bool,
-}
-
-impl Guard<'_> {
-    fn close(mut self, take: impl FnOnce(&Arc<Conversations>)) {
-        self.is_open = false;
-        take(self.all);
-    }
 }
 
 impl Drop for Guard<'_> {
@@ -184,77 +189,71 @@ fn note_failed(all: &Conversations, why: &str) {
     );
 }
 
-/// What becomes of a connection by the end of its request.
+/// What becomes of a connection by the end of its request. What makes a reply of no use is in `broken` then.
 fn take(
     all: &Conversations,
     entry: &mut Entry,
-    about: About,
-    result: Result<Reply, Unanswered>,
+    verdict: Verdict,
+    broken: &mut Option<Broken>,
 ) -> Told {
-    match about {
-        About::Opening => match decide(all, entry, result) {
-            Ok((accept, actions)) => Told { decision: Some(Ok(accept)), actions },
-            Err(rejection) => Told { decision: Some(Err(rejection)), actions: Vec::new() },
+    let conversation = &mut entry.conversation;
+    match verdict {
+        Verdict::LetIn(accept, said) => match conclude(conversation, said) {
+            Ok(actions) => Told { decision: Some(Ok(accept)), actions },
+            Err(why) => {
+                *broken = Some(why);
+                let why = "the backend has not answered as it must";
+                refused(all, Rejection::bad_gateway(why))
+            }
         },
-        About::Messages => Told { decision: None, actions: messages(all, entry, result) },
-        About::End => {
-            let is_told = result.as_ref().is_ok_and(|reply| !reply.status.is_server_error());
+        Verdict::Refused(rejection) => {
+            conversation.failed(true);
+            Told { decision: Some(Err(rejection)), ..Told::default() }
+        }
+        Verdict::Unreached { may_be_told, is_late } => {
+            conversation.failed(!may_be_told);
+            refused(
+                all,
+                match is_late {
+                    true => Rejection::gateway_timeout("the backend has not answered in time"),
+                    false => Rejection::bad_gateway("the backend cannot be reached"),
+                },
+            )
+        }
+        Verdict::Said(said) => match conclude(conversation, said) {
+            Ok(actions) => actions.into(),
+            Err(why) => {
+                *broken = Some(why);
+                dropped(all)
+            }
+        },
+        Verdict::Lost { is_over } => {
+            conversation.failed(is_over);
+            dropped(all)
+        }
+        Verdict::End { is_told } => {
             all.counters().event_ends_lost.add(u64::from(!is_told));
-            entry.conversation.failed(true);
+            conversation.failed(true);
             Told::default()
         }
     }
 }
 
-fn decide(
-    all: &Conversations,
-    entry: &mut Entry,
-    result: Result<Reply, Unanswered>,
-) -> Result<(Accept, Vec<Action>), Rejection> {
-    let refused = match result {
-        Ok(reply) if outcome::has_events(&reply) => {
-            match entry.conversation.replied(outcome::facts(&reply), &reply.body) {
-                Ok(actions) => return Ok((outcome::accept(&reply, &entry.head), actions)),
-                Err(broken) => {
-                    warn(all, &broken.to_string());
-                    Rejection::bad_gateway("the backend has not answered as it must")
-                }
-            }
-        }
-        Ok(reply) => {
-            entry.conversation.failed(true);
-            return Err(outcome::refusal(&reply));
-        }
-        Err(unanswered) => {
-            entry.conversation.failed(!unanswered.may_be_told);
-            match unanswered.is_late {
-                true => Rejection::gateway_timeout("the backend has not answered in time"),
-                false => Rejection::bad_gateway("the backend cannot be reached"),
-            }
-        }
-    };
-    all.counters().event_drops.add(1);
-    Err(refused)
+fn conclude(conversation: &mut Conversation, said: Said) -> Result<ActionParts, Broken> {
+    match said {
+        Said::Events(facts, read) => conversation.take_reply(facts, read),
+        Said::Answer(actions) => Ok(conversation.answered(actions).into()),
+    }
 }
 
-fn messages(
-    all: &Conversations,
-    entry: &mut Entry,
-    result: Result<Reply, Unanswered>,
-) -> Vec<Action> {
-    match result {
-        Ok(reply) if outcome::has_events(&reply) => {
-            match entry.conversation.replied(outcome::facts(&reply), &reply.body) {
-                Ok(actions) => return actions,
-                Err(broken) => warn(all, &broken.to_string()),
-            }
-        }
-        // It has said that there is no such connection.
-        Ok(_) => entry.conversation.failed(true),
-        Err(_) => entry.conversation.failed(false),
-    }
+fn refused(all: &Conversations, rejection: Rejection) -> Told {
     all.counters().event_drops.add(1);
-    vec![Action::Drop]
+    Told { decision: Some(Err(rejection)), ..Told::default() }
+}
+
+fn dropped(all: &Conversations) -> Told {
+    all.counters().event_drops.add(1);
+    ActionParts::from(vec![Action::Drop]).into()
 }
 
 fn warn(all: &Conversations, why: &str) {

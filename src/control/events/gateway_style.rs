@@ -1,47 +1,30 @@
 //! What replies of backends come to that are told of events in the style of API Gateway.
 
-use super::backend::{Conversations, Entry, Told};
-use super::outcome::offered;
+use super::outcome::{Said, Verdict, offered};
 use super::request::{ToldOf, request_id};
 use super::servers::Unanswered;
 use crate::control::fetch::Reply;
 use crate::events::api_gateway::{GatewayReply, GatewayStyle, failure};
-use crate::events::{About, Action, ClientEvent, is_passed_on};
+use crate::events::{About, Action, ClientEvent, EventHead, is_passed_on};
 use crate::http::{HeaderValue, Rejection, ResponseHeader};
 use crate::services::Accept;
 
-/// What becomes of a connection by the end of its request. A message that came to nothing drops no
-/// client: the client is told.
-pub(super) fn take(
-    all: &Conversations,
-    entry: &mut Entry,
+/// What the end of a request comes to. A message that came to nothing drops no client: the client is told.
+pub(super) fn verdict(
     style: &GatewayStyle,
     told: &ToldOf,
     result: Result<Reply, Unanswered>,
-) -> Told {
+) -> Verdict {
     let reply = result.map(|reply| GatewayReply::parse(reply.status.as_u16(), &reply.body));
-    match told.next.request.about {
-        About::Opening => match reply {
-            Ok(reply) if reply.is_success() => {
-                let accept = accept(&reply, entry);
-                let actions = entry.conversation.answered(Vec::new());
-                Told { decision: Some(Ok(accept)), actions }
-            }
-            Ok(reply) => {
-                entry.conversation.failed(true);
-                Told { decision: Some(Err(refusal(&reply))), actions: Vec::new() }
-            }
-            Err(unanswered) => {
-                entry.conversation.failed(!unanswered.may_be_told);
-                all.counters().event_drops.add(1);
-                let rejection = match unanswered.is_late {
-                    true => Rejection::gateway_timeout("the backend has not answered in time"),
-                    false => Rejection::bad_gateway("the backend cannot be reached"),
-                };
-                Told { decision: Some(Err(rejection)), actions: Vec::new() }
-            }
-        },
-        About::Messages => {
+    match (told.next.request.about, reply) {
+        (About::Opening, Ok(reply)) if reply.is_success() => {
+            Verdict::LetIn(accept(&reply, &told.next.head), Said::Answer(Vec::new()))
+        }
+        (About::Opening, Ok(reply)) => Verdict::Refused(refusal(&reply)),
+        (About::Opening, Err(Unanswered { may_be_told, is_late, .. })) => {
+            Verdict::Unreached { may_be_told, is_late }
+        }
+        (About::Messages, reply) => {
             let has_response = style.has_response(&told.route_key);
             let answer = match reply {
                 Ok(reply) if reply.status < 500 => reply.message().filter(|_| has_response),
@@ -51,23 +34,19 @@ pub(super) fn take(
                 }
             };
             let answer = answer.map(|(event, content)| Action::Send(event, content));
-            let actions = entry.conversation.answered(answer.into_iter().collect());
-            Told { decision: None, actions }
+            Verdict::Said(Said::Answer(answer.into_iter().collect()))
         }
-        About::End => {
-            let is_told = reply.is_ok_and(|reply| reply.status < 500);
-            all.counters().event_ends_lost.add(u64::from(!is_told));
-            entry.conversation.failed(true);
-            Told::default()
+        (About::End, reply) => {
+            Verdict::End { is_told: reply.is_ok_and(|reply| reply.status < 500) }
         }
     }
 }
 
 /// How a client is let in.
-fn accept(reply: &GatewayReply, entry: &Entry) -> Accept {
+fn accept(reply: &GatewayReply, head: &EventHead) -> Accept {
     let is_protocol = |name: &str| name.eq_ignore_ascii_case("Sec-WebSocket-Protocol");
     let chosen = reply.headers.iter().find(|(name, _)| is_protocol(name));
-    let subprotocol = chosen.and_then(|(_, value)| offered(value, &entry.head));
+    let subprotocol = chosen.and_then(|(_, value)| offered(value, head));
     Accept { subprotocol, headers: headers(reply) }
 }
 

@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::super::event::Events;
+use super::super::event::{EventError, Events};
+use super::super::grip::Control;
 use super::*;
+use crate::ws::CloseCode;
 
 const LIMITS: ConversationLimits =
     ConversationLimits { waiting_bytes_max: 20, waiting_messages_max: 4, meta_bytes_max: 20 };

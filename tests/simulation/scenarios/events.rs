@@ -8,8 +8,8 @@ use tidegate::events::filter::{Filter, Meta};
 use tidegate::events::grip::{Control, KeepAliveMode, Timed};
 use tidegate::events::publish::{ChannelAction, ChannelItem};
 use tidegate::events::{
-    About, Action, ClientEvent, Conversation, ConversationLimits, End, EventRequest, ReplyFacts,
-    encode_event,
+    About, Action, ActionParts, ClientEvent, Conversation, ConversationLimits, End, EventRequest,
+    ReplyFacts, encode_event,
 };
 use tidegate::events::{EventKind, Events as Told};
 use tidegate::http::{ForwardRules, Rejection};
@@ -27,7 +27,7 @@ use tidegate::ws::CloseCode;
 use crate::client::Client;
 use crate::operator::send;
 use crate::services::Journal;
-use crate::wire::TEXT;
+use crate::wire::{PING, PONG, TEXT};
 use crate::world::{Setup, World, socket};
 
 const LIMITS: ConversationLimits =
@@ -52,10 +52,15 @@ struct Entry {
     refreshed: usize,
     /// When its service is to be reminded of it.
     reminder: Option<Millis>,
+    /// What the service is yet to be told.
+    rest: ActionParts,
 }
 
 impl Entry {
     fn begin(&mut self) {
+        if !self.rest.is_empty() {
+            return;
+        }
         if let Some(request) = self.conversation.next_request() {
             assert_eq!(request.sequence, self.told.len() as u64 + 1);
             self.told.push(request.body.clone());
@@ -84,9 +89,7 @@ impl Scripted {
 
     /// Answers the request under way of an entry: every text comes back.
     fn answer(&self, index: usize) {
-        let mut entries = self.entries();
-        let entry = &mut entries[index];
-        let request = entry.under_way.take().unwrap();
+        let request = self.entries()[index].under_way.clone().unwrap();
         let mut reply = Vec::new();
         for event in Told::of(&request.body).map(Result::unwrap) {
             match event.kind {
@@ -100,9 +103,17 @@ impl Scripted {
                 | EventKind::Disconnect => {}
             }
         }
-        let actions = entry.conversation.replied(ReplyFacts::default(), &reply).unwrap();
+        self.reply(index, &reply);
+    }
+
+    /// Answers the request under way of an entry by these events.
+    fn reply(&self, index: usize, reply: &[u8]) {
+        let mut entries = self.entries();
+        let entry = &mut entries[index];
+        let request = entry.under_way.take().unwrap();
+        let actions = entry.conversation.replied(ReplyFacts::default(), reply).unwrap();
         let decision = (request.about == About::Opening).then(|| Ok(Accept::default()));
-        entry.post(decision, if entry.is_gone { Vec::new() } else { actions });
+        entry.post(decision, actions);
         entry.begin();
     }
 
@@ -120,7 +131,7 @@ impl Scripted {
     fn remind_of_due(&self, now: u64) {
         for entry in self.entries().iter_mut() {
             if entry.reminder.take_if(|due| due.0 <= now).is_some() {
-                entry.post_answer(None, Vec::new(), true);
+                entry.post_part(None, true);
             }
         }
     }
@@ -133,7 +144,7 @@ impl Scripted {
         entry.conversation.failed(false);
         let refused = || Err(Rejection::bad_gateway("the backend is dead"));
         let decision = (about == About::Opening).then(refused);
-        let is_dropped = about == About::Messages && !entry.is_gone;
+        let is_dropped = about == About::Messages;
         let actions = if is_dropped { vec![Action::Drop] } else { Vec::new() };
         entry.post(decision, actions);
         entry.begin();
@@ -142,24 +153,35 @@ impl Scripted {
 
 impl Entry {
     fn post(&mut self, decision: Option<Result<Accept, Rejection>>, actions: Vec<Action>) {
-        self.post_answer(decision, actions, false);
+        assert!(self.rest.is_empty(), "one reply is obeyed after the other");
+        self.rest = actions.into();
+        self.post_part(decision, false);
     }
 
-    fn post_answer(
-        &mut self,
-        decision: Option<Result<Accept, Rejection>>,
-        actions: Vec<Action>,
-        is_reminder: bool,
-    ) {
-        let held = self.conversation.held_bytes();
-        let released_bytes = self.charged - held;
+    /// As the control thread does it.
+    fn post_part(&mut self, decision: Option<Result<Accept, Rejection>>, is_reminder: bool) {
+        if self.is_gone {
+            self.rest = ActionParts::default();
+        }
+        let actions = if is_reminder { Vec::new() } else { self.rest.next_part() };
+        let held = self.conversation.held_bytes() + self.rest.held_bytes();
+        let released_bytes = self.charged.saturating_sub(held);
+        let charged_bytes = held.saturating_sub(self.charged);
         self.charged = held;
         let resumes = self.is_paused && !self.conversation.is_full();
         self.is_paused &= !resumes;
         self.is_let_in |= matches!(decision, Some(Ok(_)));
-        let (peer, is_over) = (self.peer, false);
-        let answer =
-            EventAnswer { peer, decision, actions, released_bytes, resumes, is_reminder, is_over };
+        let answer = EventAnswer {
+            peer: self.peer,
+            decision,
+            actions,
+            has_more: !is_reminder && !self.rest.is_empty(),
+            charged_bytes,
+            released_bytes,
+            resumes,
+            is_reminder,
+            is_over: false,
+        };
         let held = answer.held_bytes();
         self.answer_to.post(ServiceMessage::holding(answer, held));
     }
@@ -179,6 +201,7 @@ impl EventBackend for Scripted {
             is_gone: false,
             refreshed: 0,
             reminder: None,
+            rest: ActionParts::default(),
         };
         entry.begin();
         self.entries().push(entry);
@@ -206,6 +229,17 @@ impl EventBackend for Scripted {
             entry.conversation.close_reason(reason);
             entry.conversation.end(end);
             entry.is_gone = true;
+            if !entry.rest.is_empty() {
+                entry.post_part(None, false);
+            }
+        });
+    }
+
+    fn part_done(&self, peer: Peer, _: Millis) {
+        self.with(peer, |entry| {
+            if !entry.rest.is_empty() {
+                entry.post_part(None, false);
+            }
         });
     }
 
@@ -391,6 +425,100 @@ fn what_comes_while_a_request_is_under_way_travels_in_the_next() {
     backend.answer(0);
     world.exchange(&mut client);
     client.assert_received(&["0", "1", "2", "3"]);
+}
+
+/// Events of a long reply, which take many turns.
+const EVENTS: usize = 20_000;
+/// As many are in a part of it.
+const PART_EVENTS: usize = 200;
+/// What a turn may come to, with the last part that it begins.
+const LONG_TURN_MAX: u64 = 4_000_000 + 1_500_000;
+
+/// A client whose backend is about to answer by many texts, of which each is its number, and a bystander. With what
+/// is held before.
+fn with_long_reply(backend: &Arc<Scripted>) -> (World, Client, Client, (Vec<u8>, u64)) {
+    let mut world = world(3, backend);
+    let client = let_in(&mut world, backend, 0, &[]);
+    let bystander = let_in(&mut world, backend, 0, &[]);
+    let held = world.counter("pool_bytes_now");
+    client.send_frame(TEXT, b"question");
+    world.settle();
+    let mut reply = Vec::new();
+    for number in 0..EVENTS {
+        encode_event(&mut reply, EventKind::Text, Some(number.to_string().as_bytes()));
+    }
+    (world, client, bystander, (reply, held))
+}
+
+#[test]
+fn a_long_reply_keeps_no_other_client_waiting_and_the_next_request_comes_behind_it() {
+    let backend = Arc::new(Scripted::default());
+    let (mut world, mut client, mut bystander, (reply, held)) = with_long_reply(&backend);
+    backend.reply(0, &reply);
+    client.send_frame(TEXT, b"next");
+    let (mut turns, mut waited, mut pings, mut held_most) = (0, 0, 0, 0);
+    let mut received = 0;
+    while received < EVENTS {
+        assert!(world.step().unwrap(), "{received} of {EVENTS} have come");
+        let used = world.server.work_used(0).unwrap();
+        assert!(used < LONG_TURN_MAX, "a turn of {used} units");
+        turns += 1;
+        client.read_all();
+        received = client.payloads().len();
+        // The last part may still be on its way when the next request goes out.
+        if received + 2 * PART_EVENTS < EVENTS {
+            assert!(backend.entries()[0].under_way.is_none(), "all is obeyed before");
+            held_most = held_most.max(world.counter("pool_bytes_now"));
+        }
+        // The bystander asks again and again, and hears soon.
+        bystander.read_all();
+        let pongs = bystander.received.frames.iter().filter(|own| own.opcode == PONG).count();
+        if pongs == pings {
+            bystander.send_frame(PING, b"");
+            (pings, waited) = (pings + 1, 0);
+        } else {
+            waited += 1;
+            assert!(waited <= 3, "no answer within {waited} turns");
+        }
+    }
+    assert!(turns > 10, "{turns} turns");
+    assert!(pings > 5, "{pings} pings");
+    // What waits is charged: the list of actions at least.
+    assert!(held_most > held + (EVENTS * size_of::<Action>()) as u64, "{held_most}");
+    world.settle();
+    client.assert_received(&(0..EVENTS).map(|own| own.to_string()).collect::<Vec<_>>());
+    assert_eq!(backend.entries()[0].told.last().unwrap(), b"TEXT 4\r\nnext\r\n");
+    backend.answer(0);
+    world.exchange(&mut client);
+    assert_eq!(client.payloads().last().unwrap(), b"next");
+    assert_eq!(world.counter("pool_bytes_now"), held);
+}
+
+#[test]
+fn the_rest_of_a_long_reply_is_dropped_with_its_client() {
+    let backend = Arc::new(Scripted::default());
+    let (mut world, mut client, _bystander, (reply, held)) = with_long_reply(&backend);
+    backend.reply(0, &reply);
+    while client.payloads().is_empty() {
+        assert!(world.step().unwrap());
+        client.read_all();
+    }
+    assert!(client.payloads().len() < EVENTS / 4, "it is not over yet");
+    client.shutdown();
+    let mut turns = 0;
+    while world.step().unwrap() {
+        client.read_all();
+        turns += 1;
+    }
+    assert!(turns < 10, "{turns} turns for one who is gone");
+    assert_eq!(backend.entries()[0].told.last().unwrap(), b"DISCONNECT\r\n");
+    backend.answer(0);
+    world.settle();
+    let entries = backend.entries();
+    assert!(entries[0].conversation.has_ended() && entries[0].charged == 0);
+    assert!(entries[0].rest.is_empty());
+    // Less what the connection itself has taken.
+    assert!(world.counter("pool_bytes_now") <= held);
 }
 
 /// A client that is let in, and perhaps a member of channels. Its entry is the last of the backend.
