@@ -130,7 +130,11 @@ impl Home {
             effects.tick_again();
         }
         self.engine.tick(effects.now());
-        self.occupancy.on_tick((effects.now(), effects.wall_now()));
+        let (work, has_more) = self.occupancy.on_tick((effects.now(), effects.wall_now()));
+        effects.charge_work(work);
+        if has_more {
+            effects.tick_again();
+        }
         for number in 0.. {
             let Some(item) = self.conflation.next_due(effects.now()) else { break };
             self.deliver(&item, effects);
@@ -564,7 +568,7 @@ impl Home {
         if at_home.members() == 0 {
             if at_home.is_occupied {
                 let times = (effects.now(), effects.wall_now());
-                self.occupancy.left(&at_home.channel.name, times);
+                effects.charge_work(self.occupancy.left(&at_home.channel.name, times));
             }
             self.channels.remove(&channel.name);
             self.counts.channels = self.counts.channels.saturating_sub(1);

@@ -36,24 +36,27 @@ impl Occupancy {
         }
     }
 
-    /// A channel has a member, and had none.
-    pub(super) fn occupied(&mut self, channel: &str, at: WallTime) {
-        let Some(settings) = &self.settings else { return };
+    /// A channel has a member, and had none. Gives what it costs to tell that.
+    pub(super) fn occupied(&mut self, channel: &str, at: WallTime) -> u64 {
+        let Some(settings) = &self.settings else { return 0 };
         // Nothing was told of its end, so nothing is of its beginning.
-        if self.since.remove(channel).is_none() {
-            settings.observer.occupied(channel, at);
+        if self.since.remove(channel).is_some() {
+            return LOOK_WORK;
         }
+        settings.observer.occupied(channel, at);
+        TOLD_WORK
     }
 
-    /// A channel has no member any more.
-    pub(super) fn left(&mut self, channel: &Arc<str>, (now, at): (Millis, WallTime)) {
-        let Some(settings) = &self.settings else { return };
+    /// A channel has no member any more. Gives what it costs to note or tell that.
+    pub(super) fn left(&mut self, channel: &Arc<str>, (now, at): (Millis, WallTime)) -> u64 {
+        let Some(settings) = &self.settings else { return 0 };
         if self.left.len() >= LEFT_MAX {
             settings.observer.vacated(channel, at);
-            return;
+            return TOLD_WORK;
         }
         self.since.insert(Arc::clone(channel), now);
         self.left.push_back((Arc::clone(channel), now));
+        LOOK_WORK
     }
 
     /// Whether something is told only when some time has passed.
@@ -61,26 +64,41 @@ impl Occupancy {
         !self.left.is_empty()
     }
 
-    /// Tells what has been left for long enough.
-    pub(super) fn on_tick(&mut self, (now, at): (Millis, WallTime)) {
-        let Some(settings) = &self.settings else { return };
+    /// Tells what has been left for long enough, as much as a turn has time for. Gives what it costs, and whether
+    /// there is more to be told.
+    pub(super) fn on_tick(&mut self, (now, at): (Millis, WallTime)) -> (u64, bool) {
+        let (mut work, mut has_more) = (0, false);
+        let Some(settings) = &self.settings else { return (work, has_more) };
         while let Some((channel, since)) = self.left.front()
             && now.since(*since) >= settings.vacated_ms
         {
+            if work >= PART_WORK {
+                has_more = true;
+                break;
+            }
+            work += LOOK_WORK;
             // One that has members again, or was left once more, is another entry or none.
             if self.since.get(channel) == Some(since) {
                 self.since.remove(channel);
                 settings.observer.vacated(channel, at);
+                work += TOLD_WORK;
             }
             self.left.pop_front();
         }
         self.left.shrink_if_sparse(0);
         self.since.shrink_if_sparse(0);
+        (work, has_more)
     }
 }
 
 /// Channels that wait for the end of the time; what is left beyond them is told at once.
 const LEFT_MAX: usize = 10_000;
+/// What is told in a turn: an eighth of it, as a turn is by default.
+const PART_WORK: u64 = 500_000;
+/// An event is written down for an observer, which takes a lock.
+const TOLD_WORK: u64 = 800;
+/// A channel is noted, or looked up.
+const LOOK_WORK: u64 = 100;
 
 #[cfg(test)]
 mod tests {
@@ -139,6 +157,40 @@ mod tests {
         assert_eq!(told(), [("news".to_owned(), true)]);
     }
 
+    #[test]
+    fn what_a_turn_has_no_time_for_is_told_in_the_next() {
+        let (recorder, mut own) = observed();
+        let told = || std::mem::take(&mut *recorder.0.lock().unwrap());
+        let names: Vec<Arc<str>> = (0..2_000).map(|own| own.to_string().into()).collect();
+        for name in &names {
+            own.occupied(name, AT);
+        }
+        told();
+        for name in &names {
+            own.left(name, (Millis(0), AT));
+        }
+        let (work, has_more) = own.on_tick((Millis(1000), AT));
+        assert!(has_more && work < PART_WORK + TOLD_WORK + LOOK_WORK, "{work}");
+        let mut all = told();
+        assert!((500..600).contains(&all.len()), "{}", all.len());
+        // One that has a member again is told to have neither left nor come; one that is left once more waits.
+        own.occupied("1990", AT);
+        own.occupied("1991", AT);
+        own.left(&names[1991], (Millis(1000), AT));
+        let mut turns = 1;
+        while own.on_tick((Millis(1000), AT)).1 {
+            turns += 1;
+        }
+        all.extend(told());
+        let expected = names.iter().filter(|own| ***own != *"1990" && ***own != *"1991");
+        let expected: Vec<(String, bool)> = expected.map(|own| (own.to_string(), false)).collect();
+        assert_eq!(all, expected);
+        assert_eq!(turns, 3);
+        assert!(!own.on_tick((Millis(2000), AT)).1);
+        assert_eq!(told(), [("1991".to_owned(), false)]);
+        assert_eq!((own.left.capacity(), own.since.capacity()), (0, 0));
+    }
+
     proptest! {
         /// Of each channel beginnings and ends are told in turns, and in the end what is true.
         #[test]
@@ -151,7 +203,9 @@ mod tests {
             for (name, is_tick, ms) in steps {
                 now = now.plus(ms);
                 match (is_tick, occupied.contains(&name)) {
-                    (true, _) => own.on_tick((now, AT)),
+                    (true, _) => {
+                        own.on_tick((now, AT));
+                    }
                     (false, true) => {
                         own.left(&names[name], (now, AT));
                         occupied.remove(&name);

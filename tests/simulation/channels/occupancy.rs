@@ -107,3 +107,54 @@ fn a_client_that_is_refused_occupies_nothing() {
     world.pass(2 * VACATED_MS);
     assert_eq!(recorder.take(), Vec::<String>::new());
 }
+
+/// As many a turn may tell.
+const TOLD_AT_ONCE_MAX: usize = 600;
+
+#[test]
+fn channels_that_are_left_together_are_told_in_parts_and_in_their_order() {
+    let recorder = Arc::new(Recorder::default());
+    let occupancy =
+        Some(OccupancySettings { observer: Arc::clone(&recorder) as _, vacated_ms: VACATED_MS });
+    let told = Namespace { occupancy: true, ..open_namespace("told") };
+    let mut world = world(&setup(1, 4), ChannelsSettings { occupancy, ..settings([told]) });
+    let mut members: Vec<Member> = (0..30).map(|_| Member::connected(&mut world, 0)).collect();
+    let mut returner = Member::connected(&mut world, 0);
+    let mut names = Vec::new();
+    for (number, member) in members.iter_mut().enumerate() {
+        for channel in 0..100 {
+            let name = format!("told:{number}-{channel}");
+            member.send(json!({ "subscribe": { "channel": name } }));
+            names.push(name);
+        }
+        assert_eq!(member.messages(&mut world).len(), 100);
+    }
+    assert_eq!(recorder.take().len(), names.len());
+    for member in &members {
+        member.client.connection.reset();
+        world.settle();
+    }
+    assert_eq!(recorder.take(), Vec::<String>::new());
+    world.skip(VACATED_MS);
+    let back = names.pop().unwrap();
+    let (mut all, mut parts) = (Vec::new(), 0);
+    while world.step().unwrap() {
+        let part = recorder.take();
+        assert!(part.len() <= TOLD_AT_ONCE_MAX, "{} in a turn", part.len());
+        if parts == 0 && !part.is_empty() {
+            // Its end is not told yet.
+            returner.send(json!({ "subscribe": { "channel": back } }));
+        }
+        parts += usize::from(!part.is_empty());
+        all.extend(part);
+    }
+    assert!(parts >= 5, "{parts} parts");
+    let found: Vec<&str> = all.iter().map(|own| own.strip_prefix('-').unwrap()).collect();
+    assert_eq!(found, names);
+    // It has a member, and its end was never told.
+    world.pass(2 * VACATED_MS);
+    assert_eq!(recorder.take(), Vec::<String>::new());
+    returner.client.shutdown();
+    world.pass(2 * VACATED_MS);
+    assert_eq!(recorder.take(), [format!("-{back}")]);
+}

@@ -274,7 +274,7 @@ impl Home {
         self.tell_member(channel, (peer, format), (&own, subscribed, top), effects);
         let Some(at_home) = self.channels.get_mut(&channel.name) else { return };
         if channel.namespace.occupancy && !std::mem::replace(&mut at_home.is_occupied, true) {
-            self.occupancy.occupied(&channel.name, effects.wall_now());
+            effects.charge_work(self.occupancy.occupied(&channel.name, effects.wall_now()));
         }
         let Some(info) = own.info else { return };
         match channel.namespace.presence {
