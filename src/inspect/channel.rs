@@ -191,9 +191,12 @@ impl ChannelQuestion {
             Self::Refresh { user, info, .. } => {
                 user.len() + info.as_ref().map_or(0, |own| own.len())
             }
-            Self::Unsubscribe { user, .. } => user.len(),
-            Self::Disconnect { user, except, .. } => {
-                user.len() + except.iter().map(String::len).sum::<usize>()
+            Self::Unsubscribe { user, channel, .. } => {
+                user.len() + channel.as_ref().map_or(0, |own| own.len())
+            }
+            Self::Disconnect { user, except, close: (_, reason), .. } => {
+                let of_one = |own: &String| size_of::<String>() + own.len();
+                user.len() + reason.len() + except.iter().map(of_one).sum::<usize>()
             }
         }
     }

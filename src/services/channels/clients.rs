@@ -260,9 +260,14 @@ impl Clients {
         Some(self.clients.0[slot as usize].key)
     }
 
-    /// All connections.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Client> {
-        self.clients.0.iter().map(|(_, client)| client)
+    /// The connection in this slot. It stays there as long as it lives.
+    pub(super) fn at(&self, slot: usize) -> Option<&Client> {
+        self.clients.0.get(slot)
+    }
+
+    /// No slot that is taken has this number or a higher one.
+    pub(super) fn slots_end(&self) -> usize {
+        self.clients.0.capacity()
     }
 
     pub(super) fn len(&self) -> usize {

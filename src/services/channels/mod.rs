@@ -34,6 +34,7 @@ mod home_channel;
 mod home_engine;
 mod listings;
 mod occupancy;
+mod operations;
 mod proxied;
 mod proxies;
 mod publish_rate;
@@ -44,6 +45,7 @@ mod subscribe;
 mod timers;
 mod to_home;
 mod tokens;
+mod users;
 
 pub use occupancy::OccupancySettings;
 pub use proxies::{ChannelProxies, NamespaceProxies};

@@ -10,6 +10,7 @@ use super::clients::{Clients, Phase};
 use super::dialogs::Dialogs;
 use super::home::Home;
 use super::home_channel::{channel_of, topic_in};
+use super::operations::Operations;
 use super::settings::ChannelsSettings;
 use super::to_home::{ChannelAction, Dismissal, Forwarded, Gathered, LeaveReply, Refused, ToHome};
 use crate::centrifugo::{self, Disconnect, Encoded, Encoder, ErrorCode, Format, Unsubscribed};
@@ -44,6 +45,8 @@ pub struct Channels {
     /// By what they answer; `None` before the start.
     pub(super) sender: Option<ServiceSender>,
     pub(super) home: Home,
+    /// What backends do to the connections of users.
+    pub(super) operations: Operations,
     pub(super) encoder: Encoder,
     /// Whether another process goes on, so that each client that asks for something is sent there.
     pub(super) is_leaving: bool,
@@ -72,6 +75,7 @@ impl Channels {
             arriving: HashMap::new(),
             dialogs: Dialogs::default(),
             sender: None,
+            operations: Operations::default(),
             encoder: Encoder::default(),
             is_leaving: false,
             settings,
@@ -339,11 +343,12 @@ impl Service for Channels {
     }
 
     fn is_at_rest(&self) -> bool {
-        self.clients.len() == 0 && self.home.is_at_rest()
+        self.clients.len() == 0 && self.home.is_at_rest() && self.operations.is_empty()
     }
 
     fn on_tick(&mut self, effects: &mut Effects<'_>) {
         self.run_timers(effects);
+        self.run_operations(effects);
         self.home.on_tick(effects);
     }
 
@@ -402,8 +407,5 @@ pub(super) fn reply_to(peer: Peer, own: Encoded<'_>, effects: &mut Effects<'_>) 
 
 /// Entries for which the map of those that arrive keeps room.
 const ARRIVING_KEPT: usize = 64;
-/// Of one connection that is looked at, in units of [`crate::work`].
-pub(super) const LOOK_WORK: u64 = 50;
-
 /// Between two looks at what is due, in milliseconds: half a second is the shortest time that is configured.
 const TICK_MS: u64 = 128;
