@@ -7,6 +7,8 @@
 
 #[path = "work_prices/jwt.rs"]
 mod jwt;
+#[path = "work_prices/parsed.rs"]
+mod parsed;
 mod support;
 #[path = "work_prices/tls.rs"]
 mod tls;
@@ -73,11 +75,7 @@ fn main() {
     let alone = compressing(&json(64), 3, None);
     let per_byte = (compressing(&json(64), 3, Some(&window)) - alone) / window.len() as f64;
     line("a byte of a dictionary, compressing", per_byte, prices::dictionary(1) as f64);
-    for sample in jwt::samples() {
-        let price = sample.verify().work as f64;
-        let measured = median(50, || assert!(black_box(sample.verify()).result.is_ok()));
-        line(&format!("a token: {}", sample.name), measured, price);
-    }
+    tokens_and_commands(&line);
     tls(&line);
     line("COMPRESSOR", compressing(b"0", 3, None), prices::COMPRESSOR as f64);
     for level in 1..=9 {
@@ -208,6 +206,19 @@ fn messages() -> (f64, f64) {
     let message = (timed(16, 256) - timed(16, 1)) / 255.0;
     let byte = (timed(60_000, 1) - timed(16, 1)) / 60_000.0;
     (message, byte)
+}
+
+/// Tokens of each kind, and commands of clients of channels.
+fn tokens_and_commands(line: &impl Fn(&str, f64, f64)) {
+    for sample in jwt::samples() {
+        let price = sample.verify().work as f64;
+        let measured = median(50, || assert!(black_box(sample.verify()).result.is_ok()));
+        line(&format!("a token: {}", sample.name), measured, price);
+    }
+    for sample in parsed::samples(1 << 20) {
+        let per_byte = median(5, || sample.parse()) / sample.bytes() as f64;
+        line(&format!("a byte parsed: {}", sample.name), per_byte, prices::parsed(1) as f64);
+    }
 }
 
 /// Handshakes with each kind of key, and records of each suite.

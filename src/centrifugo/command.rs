@@ -53,7 +53,7 @@ pub struct Connect<'c> {
     pub token: Cow<'c, str>,
     /// For the backend.
     pub data: Option<Data<'c>>,
-    /// Subscriptions that the server made, and that were recoverable, with the name of their channel.
+    /// Subscriptions that the server made, and that were recoverable, sorted by the names of their channels.
     pub subs: Vec<(Cow<'c, str>, OwnSubscription<'c>)>,
     /// The name of the client's library.
     pub name: Cow<'c, str>,

@@ -5,7 +5,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -14,29 +16,20 @@ use super::command::{
     Command, Connect, Data, HistoryRequest, Method, OwnSubscription, Publish, Rpc, SinceRequest,
     SubscribeRequest,
 };
+use super::commands::Commands;
+use super::format::Format;
 
-/// Commands in one frame.
-pub const COMMANDS_MAX: usize = 1024;
+/// Headers that a client may name in its first command, as in a request.
+pub(super) const HEADERS_MAX: usize = 64;
 
 /// What a client has sent is no frame of commands.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("not a command, or a frame without any")]
 pub struct BadFrame;
 
-/// The commands of a frame, one after the other. An error is the last item: what came before it holds.
-pub fn commands(frame: &[u8]) -> impl Iterator<Item = Result<Command<'_>, BadFrame>> {
-    // One line break may stand at the end (sheet of the protocol: §1, batching).
-    let text = std::str::from_utf8(frame).unwrap_or_default();
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    let mut has_failed = false;
-    text.split('\n').take(COMMANDS_MAX + 1).enumerate().map_while(move |(number, line)| {
-        if has_failed {
-            return None;
-        }
-        let command = if number < COMMANDS_MAX { command(line) } else { Err(BadFrame) };
-        has_failed = command.is_err();
-        Some(command)
-    })
+/// The commands of a frame in JSON, one after the other.
+pub fn commands(frame: &[u8]) -> Commands<'_> {
+    Commands::of(Format::Json, frame, usize::MAX)
 }
 
 /// JSON in one line: a line break in JSON stands between values only, so it means nothing.
@@ -54,22 +47,25 @@ pub fn is_json(bytes: &[u8]) -> bool {
     serde_json::from_slice::<&RawValue>(bytes).is_ok()
 }
 
-fn command(line: &str) -> Result<Command<'_>, BadFrame> {
+/// A command, whose list of channels has up to one entry more than `channels_max`.
+pub(super) fn command(line: &[u8], channels_max: usize) -> Result<Command<'_>, BadFrame> {
+    let line = std::str::from_utf8(line).map_err(|_| BadFrame)?;
     // A list would be taken for the fields in their order.
     if !line.trim_start().starts_with('{') {
         return Err(BadFrame);
     }
-    let fields: CommandFields<'_> = serde_json::from_str(line).map_err(|_| BadFrame)?;
+    let mut fields: CommandFields<'_> = serde_json::from_str(line).map_err(|_| BadFrame)?;
     let id = fields.id.unwrap_or(0);
-    let method = method(fields).unwrap_or(if id == 0 { Method::Pong } else { Method::Unknown });
+    let method = match fields.connect.take() {
+        Some(own) => Some(Method::Connect(connect(own, channels_max)?)),
+        None => method(fields),
+    };
+    let method = method.unwrap_or(if id == 0 { Method::Pong } else { Method::Unknown });
     Ok(Command { id, method })
 }
 
-/// The first method in the order of the protocol.
+/// The first method in the order of the protocol, but for the very first, which is not there.
 fn method(fields: CommandFields<'_>) -> Option<Method<'_>> {
-    if let Some(own) = fields.connect {
-        return Some(Method::Connect(own.into()));
-    }
     if let Some(own) = fields.subscribe {
         return Some(Method::Subscribe(own.into()));
     }
@@ -109,10 +105,12 @@ fn method(fields: CommandFields<'_>) -> Option<Method<'_>> {
 #[derive(Debug, Default)]
 struct Text<'t>(Cow<'t, str>);
 
+/// Text that is not copied unless it has escapes.
+#[derive(Deserialize)]
+struct Borrowed<'t>(#[serde(borrow)] Cow<'t, str>);
+
 impl<'de: 't, 't> Deserialize<'de> for Text<'t> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Borrowed<'t>(#[serde(borrow)] Cow<'t, str>);
         let text = Option::<Borrowed<'t>>::deserialize(deserializer)?;
         Ok(Self(text.map_or(Cow::Borrowed(""), |Borrowed(text)| text)))
     }
@@ -217,15 +215,14 @@ struct ConnectFields<'c> {
     token: Text<'c>,
     #[serde(default, borrow)]
     data: Option<&'c RawValue>,
-    // A sorted map, so that what follows does not depend on a hash.
     #[serde(default, borrow)]
-    subs: Option<BTreeMap<Cow<'c, str>, OwnFields<'c>>>,
+    subs: Option<&'c RawValue>,
     #[serde(default, borrow)]
     name: Text<'c>,
     #[serde(default, borrow)]
     version: Text<'c>,
     #[serde(default, borrow)]
-    headers: Option<BTreeMap<Cow<'c, str>, Text<'c>>>,
+    headers: Option<&'c RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -288,22 +285,69 @@ struct SinceFields<'c> {
     epoch: Text<'c>,
 }
 
-impl<'c> From<ConnectFields<'c>> for Connect<'c> {
-    fn from(fields: ConnectFields<'c>) -> Self {
-        let ConnectFields { token, data, subs, name, version, headers } = fields;
-        let own = |(channel, own): (Cow<'c, str>, OwnFields<'c>)| {
-            let OwnFields { recover, offset, epoch } = own;
-            (channel, OwnSubscription { recover, offset, epoch: epoch.into() })
-        };
-        let header = |(name, value): (Cow<'c, str>, Text<'c>)| (name, value.into());
-        Self {
-            token: token.into(),
-            data: raw(data),
-            subs: subs.unwrap_or_default().into_iter().map(own).collect(),
-            name: name.into(),
-            version: version.into(),
-            headers: headers.map(|all| all.into_iter().map(header).collect()).unwrap_or_default(),
+fn connect(fields: ConnectFields<'_>, channels_max: usize) -> Result<Connect<'_>, BadFrame> {
+    let ConnectFields { token, data, subs, name, version, headers } = fields;
+    let subs: BTreeMap<_, OwnFields<'_>> = entries(subs, channels_max)?;
+    let headers: BTreeMap<_, Text<'_>> = entries(headers, HEADERS_MAX)?;
+    if headers.len() > HEADERS_MAX {
+        return Err(BadFrame);
+    }
+    let subs = subs.into_iter().map(|(channel, own)| {
+        let OwnFields { recover, offset, epoch } = own;
+        (channel, OwnSubscription { recover, offset, epoch: epoch.into() })
+    });
+    Ok(Connect {
+        token: token.into(),
+        data: raw(data),
+        subs: subs.collect(),
+        name: name.into(),
+        version: version.into(),
+        headers: headers.into_iter().map(|(name, value)| (name, value.into())).collect(),
+    })
+}
+
+/// The entries of an object, up to one more than `count_max`: it may have as many as its frame has room for, and no
+/// more of them is read than shows that there are too many. They come sorted, so that what follows does not depend on
+/// a hash.
+fn entries<'c, T: Deserialize<'c>>(
+    object: Option<&'c RawValue>,
+    count_max: usize,
+) -> Result<BTreeMap<Cow<'c, str>, T>, BadFrame> {
+    let mut all = BTreeMap::new();
+    let Some(object) = object else { return Ok(all) };
+    let mut deserializer = serde_json::Deserializer::from_str(object.get());
+    let first = FirstEntries { all: &mut all, count_max };
+    match deserializer.deserialize_map(first) {
+        Ok(()) => Ok(all),
+        Err(_) if all.len() > count_max => Ok(all),
+        Err(_) => Err(BadFrame),
+    }
+}
+
+/// Reads the entries of an object until there are too many of them.
+struct FirstEntries<'m, 'c, T> {
+    all: &'m mut BTreeMap<Cow<'c, str>, T>,
+    count_max: usize,
+}
+
+impl<'c, T: Deserialize<'c>> Visitor<'c> for FirstEntries<'_, 'c, T> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'c>>(self, mut object: A) -> Result<(), A::Error> {
+        let mut count = 0;
+        while let Some((Borrowed(name), value)) = object.next_entry()? {
+            self.all.insert(name, value);
+            count += 1;
+            // The same name may stand there any number of times.
+            if count > self.count_max {
+                return Err(A::Error::custom("too many entries"));
+            }
         }
+        Ok(())
     }
 }
 
@@ -342,6 +386,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::centrifugo::commands::COMMANDS_MAX;
 
     fn only(line: &str) -> Result<Command<'_>, BadFrame> {
         let all: Vec<_> = commands(line.as_bytes()).collect();
@@ -454,6 +499,31 @@ mod tests {
         assert_eq!(commands(b"\xFF").next(), Some(Err(BadFrame)));
         let deep = format!("{{\"id\":1,\"rpc\":{{\"data\":{}}}}}", "[".repeat(5000));
         assert_eq!(only(&deep), Err(BadFrame));
+    }
+
+    #[test]
+    fn no_more_channels_are_read_than_show_that_there_are_too_many() {
+        let connect = |names: &mut dyn Iterator<Item = usize>, what: &str| {
+            let all: Vec<_> = names.map(|own| format!("\"{own}\":{{\"offset\":{own}}}")).collect();
+            let line = format!("{{\"id\":1,\"connect\":{{\"{what}\":{{{}}}}}}}", all.join(","));
+            let Method::Connect(own) = command(line.as_bytes(), 3)?.method else {
+                panic!("{line}")
+            };
+            Ok(own.subs.iter().map(|own| own.1.offset).collect())
+        };
+        assert_eq!(connect(&mut (1..4).rev(), "subs"), Ok(vec![1, 2, 3]));
+        assert_eq!(connect(&mut (1..50_000), "subs"), Ok(vec![1, 2, 3, 4]));
+        // None has the same name.
+        assert_eq!(connect(&mut [1, 1].into_iter(), "subs"), Ok(vec![1]));
+        assert_eq!(connect(&mut [1, 1, 1, 1].into_iter(), "subs"), Err(BadFrame));
+        assert_eq!(connect(&mut (1..100), "other"), Ok(Vec::new()));
+        let headers = |count: usize| {
+            let all: Vec<_> = (0..count).map(|own| format!("\"{own}\":\"x\"")).collect();
+            let line = format!("{{\"connect\":{{\"headers\":{{{}}}}}}}", all.join(","));
+            command(line.as_bytes(), 3).map(|_| ())
+        };
+        assert_eq!(headers(HEADERS_MAX), Ok(()));
+        assert_eq!(headers(HEADERS_MAX + 1), Err(BadFrame));
     }
 
     #[test]

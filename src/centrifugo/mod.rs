@@ -11,7 +11,8 @@
 //! | `reply` | what it is answered and told |
 //! | `code` | the codes of errors, ends of subscriptions and ends of connections |
 //! | `format` | JSON or Protobuf, as a client asks for |
-//! | `decode` | frames with commands in JSON |
+//! | `commands` | the commands of a frame, one after the other |
+//! | `decode` | commands in JSON |
 //! | `encode` | replies and pushes in JSON |
 //! | `protobuf` | both in Protobuf |
 //! | `encoder` | replies and pushes in either |
@@ -23,6 +24,7 @@
 mod api;
 mod code;
 mod command;
+mod commands;
 mod decode;
 mod encode;
 mod encoder;
@@ -44,7 +46,8 @@ pub use command::{
     Command, Connect, Data, HistoryRequest, Method, OwnSubscription, Publish, Rpc, SinceRequest,
     SubscribeRequest,
 };
-pub use decode::{BadFrame, COMMANDS_MAX, commands, is_json, without_newlines};
+pub use commands::{COMMANDS_MAX, Commands};
+pub use decode::{BadFrame, commands, is_json, without_newlines};
 pub use encoder::Encoder;
 pub use format::{Encoded, Format, JSON_SUBPROTOCOL, PROTOBUF_SUBPROTOCOL};
 pub use presence::parse_presence;

@@ -78,6 +78,14 @@ pub const fn bytes(count: usize) -> u64 {
     count as u64 / 8
 }
 
+/// The price of parsing this many bytes of JSON or Protobuf, and of what is made of them. Short values without any
+/// text in them are the most expensive.
+#[inline]
+#[must_use]
+pub const fn parsed(bytes: usize) -> u64 {
+    bytes as u64 * 3
+}
+
 /// The price of opening a TLS record of this many bytes.
 #[inline]
 #[must_use]

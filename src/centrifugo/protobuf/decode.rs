@@ -11,23 +11,23 @@ use crate::centrifugo::command::{
     Command, Connect, Data, HistoryRequest, Method, OwnSubscription, Publish, Rpc, SinceRequest,
     SubscribeRequest,
 };
-use crate::centrifugo::decode::{BadFrame, COMMANDS_MAX};
+use crate::centrifugo::commands::Commands;
+use crate::centrifugo::decode::{BadFrame, HEADERS_MAX};
+use crate::centrifugo::format::Format;
 
-/// The commands of a frame, one after the other. An error is the last item: what came before it holds.
-pub fn protobuf_commands(frame: &[u8]) -> impl Iterator<Item = Result<Command<'_>, BadFrame>> {
-    // A frame without any command is none.
-    let mut rest = Some(frame);
-    let mut count = 0;
-    std::iter::from_fn(move || {
-        let mut frame = rest.take()?;
-        count += 1;
-        let found = read_delimited(&mut frame).and_then(command);
-        if count > COMMANDS_MAX {
-            return Some(Err(BadFrame));
-        }
-        rest = Some(frame).filter(|frame| found.is_ok() && !frame.is_empty());
-        Some(found)
-    })
+/// The commands of a frame in Protobuf, one after the other.
+pub fn protobuf_commands(frame: &[u8]) -> Commands<'_> {
+    Commands::of(Format::Protobuf, frame, usize::MAX)
+}
+
+/// The first command of a frame, and what is behind it if there is anything. Its list of channels has up to one entry
+/// more than `channels_max`.
+pub(in crate::centrifugo) fn first_command(
+    mut frame: &[u8],
+    channels_max: usize,
+) -> (Result<Command<'_>, BadFrame>, Option<&[u8]>) {
+    let found = read_delimited(&mut frame).and_then(|message| command(message, channels_max));
+    (found, Some(frame).filter(|frame| !frame.is_empty()))
 }
 
 /// The methods of a command, of which the first in this order counts.
@@ -51,16 +51,49 @@ struct Methods<'c> {
 #[derive(Debug, Default)]
 struct ConnectFields<'c> {
     own: Connect<'c>,
-    subs: BTreeMap<&'c str, OwnSubscription<'c>>,
-    headers: BTreeMap<&'c str, &'c str>,
+    subs: Entries<'c, OwnSubscription<'c>>,
+    headers: Entries<'c, &'c str>,
 }
 
-fn command(message: &[u8]) -> Result<Command<'_>, BadFrame> {
+/// A map that has up to one entry more than is allowed.
+#[derive(Debug)]
+struct Entries<'c, T> {
+    all: BTreeMap<&'c str, T>,
+    /// Entries that were read, those included whose names had come before.
+    count: usize,
+}
+
+impl<T> Default for Entries<'_, T> {
+    fn default() -> Self {
+        Self { all: BTreeMap::new(), count: 0 }
+    }
+}
+
+impl<'c, T> Entries<'c, T> {
+    /// Adds an entry of which `read` gives the name and the value, unless it shows already that there are too many.
+    fn add(
+        &mut self,
+        count_max: usize,
+        read: impl FnOnce() -> Result<(&'c str, T), BadFrame>,
+    ) -> Result<(), BadFrame> {
+        if self.all.len() > count_max {
+            return Ok(());
+        }
+        let (name, value) = read()?;
+        self.all.insert(name, value);
+        self.count += 1;
+        // The same name may stand there any number of times.
+        let repeats = self.count > count_max && self.all.len() <= count_max;
+        if repeats { Err(BadFrame) } else { Ok(()) }
+    }
+}
+
+fn command(message: &[u8], channels_max: usize) -> Result<Command<'_>, BadFrame> {
     let mut id = 0;
     let mut all = Methods::default();
     read_fields(message, |number, value| match number {
         1 => set(&mut id, value.u32()),
-        4 => connect(all.connect.get_or_insert_default(), value.bytes()?),
+        4 => connect(all.connect.get_or_insert_default(), value.bytes()?, channels_max),
         5 => subscribe(all.subscribe.get_or_insert_default(), value.bytes()?),
         6 => channel(all.unsubscribe.get_or_insert_default(), value.bytes()?),
         7 => publish(all.publish.get_or_insert_default(), value.bytes()?),
@@ -74,6 +107,9 @@ fn command(message: &[u8]) -> Result<Command<'_>, BadFrame> {
         15 => sub_refresh(all.sub_refresh.get_or_insert_default(), value.bytes()?),
         _ => Ok(()),
     })?;
+    if all.connect.as_ref().is_some_and(|own| own.headers.all.len() > HEADERS_MAX) {
+        return Err(BadFrame);
+    }
     let method = method(all).unwrap_or(if id == 0 { Method::Pong } else { Method::Unknown });
     Ok(Command { id, method })
 }
@@ -81,8 +117,8 @@ fn command(message: &[u8]) -> Result<Command<'_>, BadFrame> {
 fn method<'c>(all: Methods<'c>) -> Option<Method<'c>> {
     if let Some(ConnectFields { mut own, subs, headers }) = all.connect {
         let header = |(name, value): (&'c str, &'c str)| (name.into(), value.into());
-        own.headers = headers.into_iter().map(header).collect();
-        own.subs = subs.into_iter().map(|(channel, own)| (channel.into(), own)).collect();
+        own.headers = headers.all.into_iter().map(header).collect();
+        own.subs = subs.all.into_iter().map(|(channel, own)| (channel.into(), own)).collect();
         return Some(Method::Connect(own));
     }
     let first = (all.subscribe.map(Method::Subscribe))
@@ -128,34 +164,34 @@ fn token<'c>(own: &mut Cow<'c, str>, message: &'c [u8]) -> Result<(), BadFrame> 
     channel(own, message)
 }
 
-fn connect<'c>(fields: &mut ConnectFields<'c>, message: &'c [u8]) -> Result<(), BadFrame> {
+fn connect<'c>(
+    fields: &mut ConnectFields<'c>,
+    message: &'c [u8],
+    channels_max: usize,
+) -> Result<(), BadFrame> {
     let ConnectFields { own, subs, headers } = fields;
     read_fields(message, |number, value| match number {
         1 => text(&mut own.token, value),
         2 => data(&mut own.data, value),
-        3 => own_subscription(subs, value.bytes()?),
+        3 => subs.add(channels_max, || own_subscription(value.bytes()?)),
         4 => text(&mut own.name, value),
         5 => text(&mut own.version, value),
-        6 => header(headers, value.bytes()?),
+        6 => headers.add(HEADERS_MAX, || header(value.bytes()?)),
         _ => Ok(()),
     })
 }
 
-fn header<'c>(headers: &mut BTreeMap<&'c str, &'c str>, entry: &'c [u8]) -> Result<(), BadFrame> {
+fn header(entry: &[u8]) -> Result<(&str, &str), BadFrame> {
     let (mut name, mut text) = ("", "");
     read_fields(entry, |number, value| match number {
         1 => set(&mut name, value.text()),
         2 => set(&mut text, value.text()),
         _ => Ok(()),
     })?;
-    headers.insert(name, text);
-    Ok(())
+    Ok((name, text))
 }
 
-fn own_subscription<'c>(
-    subs: &mut BTreeMap<&'c str, OwnSubscription<'c>>,
-    entry: &'c [u8],
-) -> Result<(), BadFrame> {
+fn own_subscription(entry: &[u8]) -> Result<(&str, OwnSubscription<'_>), BadFrame> {
     let (mut channel, mut own) = ("", OwnSubscription::default());
     read_fields(entry, |number, value| match number {
         1 => set(&mut channel, value.text()),
@@ -167,8 +203,7 @@ fn own_subscription<'c>(
         }),
         _ => Ok(()),
     })?;
-    subs.insert(channel, own);
-    Ok(())
+    Ok((channel, own))
 }
 
 fn subscribe<'c>(own: &mut SubscribeRequest<'c>, message: &'c [u8]) -> Result<(), BadFrame> {

@@ -15,5 +15,6 @@ mod encode;
 mod twin;
 mod wire;
 
+pub(super) use decode::first_command;
 pub use decode::protobuf_commands;
 pub(super) use encode::ProtobufEncoder;

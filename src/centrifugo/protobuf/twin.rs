@@ -648,6 +648,33 @@ fn errors_and_ends_are_those_of_the_twin() {
 }
 
 #[test]
+fn no_more_channels_are_read_than_show_that_there_are_too_many() {
+    let connect = |names: &mut dyn Iterator<Item = usize>, headers: usize| {
+        // Entry by entry, as a map has each name once.
+        let mut message = Vec::new();
+        for name in names {
+            let subs = [(name.to_string(), SubscribeRequest::default())].into();
+            message.extend(ConnectRequest { subs, ..ConnectRequest::default() }.encode_to_vec());
+        }
+        let headers = (0..headers).map(|own| (own.to_string(), "x".to_owned())).collect();
+        message.extend(ConnectRequest { headers, ..ConnectRequest::default() }.encode_to_vec());
+        let mut frame = vec![0x22];
+        prost::encode_length_delimiter(message.len(), &mut frame).unwrap();
+        frame.extend(message);
+        let mut whole = Vec::new();
+        prost::encode_length_delimiter(frame.len(), &mut whole).unwrap();
+        whole.extend(frame);
+        let Method::Connect(own) = super::first_command(&whole, 3).0?.method else { panic!() };
+        Ok(own.subs.len())
+    };
+    assert_eq!(connect(&mut (0..3), 64), Ok(3));
+    assert_eq!(connect(&mut (0..50_000), 0), Ok(4));
+    assert_eq!(connect(&mut [1, 1].into_iter(), 0), Ok(1));
+    assert_eq!(connect(&mut [1, 1, 1, 1].into_iter(), 0), Err(BadFrame));
+    assert_eq!(connect(&mut (0..0), 65), Err(BadFrame));
+}
+
+#[test]
 fn a_frame_holds_commands_with_their_lengths_in_front() {
     let ids = |frame: &[u8]| -> Vec<Result<u32, BadFrame>> {
         protobuf_commands(frame).map(|own| own.map(|own| own.id)).collect()
