@@ -8,6 +8,18 @@ use super::protobuf;
 /// Commands in one frame.
 pub const COMMANDS_MAX: usize = 1024;
 
+/// The commands of a frame in JSON, whatever number of channels they name.
+#[must_use]
+pub fn commands(frame: &[u8]) -> Commands<'_> {
+    Commands::of(Format::Json, frame, usize::MAX)
+}
+
+/// The commands of a frame in Protobuf, whatever number of channels they name.
+#[must_use]
+pub fn protobuf_commands(frame: &[u8]) -> Commands<'_> {
+    Commands::of(Format::Protobuf, frame, usize::MAX)
+}
+
 /// The commands of a frame, one after the other. An error is the last item: what came before it holds.
 #[derive(Clone, Debug)]
 pub struct Commands<'c> {

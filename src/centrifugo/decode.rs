@@ -1,4 +1,4 @@
-//! Frames with commands in JSON: objects with line breaks between them.
+//! Commands in JSON: objects, with line breaks between those of a frame.
 //!
 //! Unknown fields are passed over, `null` is the same as nothing, and line breaks inside an object's raw
 //! values are taken out, because what is embedded elsewhere must be one line.
@@ -16,8 +16,6 @@ use super::command::{
     Command, Connect, Data, HistoryRequest, Method, OwnSubscription, Publish, Rpc, SinceRequest,
     SubscribeRequest,
 };
-use super::commands::Commands;
-use super::format::Format;
 
 /// Headers that a client may name in its first command, as in a request.
 pub(super) const HEADERS_MAX: usize = 64;
@@ -26,11 +24,6 @@ pub(super) const HEADERS_MAX: usize = 64;
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("not a command, or a frame without any")]
 pub struct BadFrame;
-
-/// The commands of a frame in JSON, one after the other.
-pub fn commands(frame: &[u8]) -> Commands<'_> {
-    Commands::of(Format::Json, frame, usize::MAX)
-}
 
 /// JSON in one line: a line break in JSON stands between values only, so it means nothing.
 #[must_use]
@@ -386,7 +379,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::centrifugo::commands::COMMANDS_MAX;
+    use crate::centrifugo::{COMMANDS_MAX, commands};
 
     fn only(line: &str) -> Result<Command<'_>, BadFrame> {
         let all: Vec<_> = commands(line.as_bytes()).collect();

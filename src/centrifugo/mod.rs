@@ -46,12 +46,11 @@ pub use command::{
     Command, Connect, Data, HistoryRequest, Method, OwnSubscription, Publish, Rpc, SinceRequest,
     SubscribeRequest,
 };
-pub use commands::{COMMANDS_MAX, Commands};
-pub use decode::{BadFrame, commands, is_json, without_newlines};
+pub use commands::{COMMANDS_MAX, Commands, commands, protobuf_commands};
+pub use decode::{BadFrame, is_json, without_newlines};
 pub use encoder::Encoder;
 pub use format::{Encoded, Format, JSON_SUBPROTOCOL, PROTOBUF_SUBPROTOCOL};
 pub use presence::parse_presence;
-pub use protobuf::protobuf_commands;
 pub use proxy_call::{ProxyCall, ProxyQuestion};
 pub use proxy_reply::{
     BadProxyReply, ConnectResult, MESSAGE_BYTES_MAX, PROXY_INFO_BYTES_MAX, PROXY_USER_BYTES_MAX,

@@ -11,14 +11,7 @@ use crate::centrifugo::command::{
     Command, Connect, Data, HistoryRequest, Method, OwnSubscription, Publish, Rpc, SinceRequest,
     SubscribeRequest,
 };
-use crate::centrifugo::commands::Commands;
 use crate::centrifugo::decode::{BadFrame, HEADERS_MAX};
-use crate::centrifugo::format::Format;
-
-/// The commands of a frame in Protobuf, one after the other.
-pub fn protobuf_commands(frame: &[u8]) -> Commands<'_> {
-    Commands::of(Format::Protobuf, frame, usize::MAX)
-}
 
 /// The first command of a frame, and what is behind it if there is anything. Its list of channels has up to one entry
 /// more than `channels_max`.

@@ -16,5 +16,4 @@ mod twin;
 mod wire;
 
 pub(super) use decode::first_command;
-pub use decode::protobuf_commands;
 pub(super) use encode::ProtobufEncoder;

@@ -8,11 +8,10 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::encode::ProtobufEncoder;
-use super::protobuf_commands;
 use crate::centrifugo::command;
 use crate::centrifugo::{
     BadFrame, COMMANDS_MAX, Command, Connected, ErrorCode, HistoryPage, Method, Reply, Subscribed,
-    Ttl, Unsubscribed,
+    Ttl, Unsubscribed, protobuf_commands,
 };
 use crate::channels::{
     self, ClientId, ClientInfo, Epoch, Position, Publication, PublicationDetails,
