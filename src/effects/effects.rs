@@ -135,6 +135,13 @@ impl<'e> Effects<'e> {
         self.pending.work += units;
     }
 
+    /// What was charged so far, in the same units: a callback that puts work off compares it with what it was at the
+    /// beginning.
+    #[must_use]
+    pub fn work(&self) -> u64 {
+        self.pending.work
+    }
+
     /// Has [`Service::on_tick`](crate::services::Service::on_tick) called in the next turn, for work that was
     /// put off: a turn has time for a part of it.
     pub fn tick_again(&mut self) {

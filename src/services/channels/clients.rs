@@ -35,6 +35,8 @@ pub(super) struct Client {
     pub(super) format: Format,
     /// Whether a ping is yet to be answered.
     pub(super) awaits_pong: bool,
+    /// The homes that it has asked for long answers, as [`home_bit`] has them.
+    pub(super) asked_homes: u16,
     /// The number of the last subscription, by which answers about it are told apart from those about an
     /// earlier one.
     pub(super) serial: u16,
@@ -157,6 +159,11 @@ impl Client {
     }
 }
 
+/// The bit of a home among those that a connection has asked. Others may have the same one.
+pub(super) const fn home_bit(home: u16) -> u16 {
+    1 << (home % 16)
+}
+
 /// The connections of a loop.
 #[derive(Debug)]
 pub(super) struct Clients {
@@ -199,6 +206,7 @@ impl Clients {
             phase: Phase::New,
             format: Format::Json,
             awaits_pong: false,
+            asked_homes: 0,
             serial: 0,
         }));
         let index = key.index as usize;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::channel_ref::ChannelRef;
-use super::clients::Phase;
-use super::service::Channels;
+use super::clients::{Phase, home_bit};
+use super::service::{Channels, LOOK_WORK};
 use super::to_home::{ChannelAction, HistoryQuestion, LeaveReply, ToHome};
 use super::tokens::{connection_token, subscription_token, ttl};
 use crate::centrifugo::{
-    BadFrame, Command, Disconnect, ErrorCode, Format, HistoryRequest, Method, Publish, Reply,
-    SinceRequest, commands, is_json, protobuf_commands,
+    Command, Commands, Disconnect, ErrorCode, Format, HistoryRequest, Method, Publish, Reply,
+    SinceRequest, is_json,
 };
 use crate::channels::{
     ChannelName, ClientInfo, InvalidChannel, NamedEpoch, Namespace, Publication,
@@ -40,43 +40,44 @@ impl From<Disconnect> for Failure {
 }
 
 impl Channels {
-    /// Does what the commands of a frame ask for, until one ends the connection.
+    /// Does what the commands of a frame ask for, until one ends the connection. What there is no time for waits.
     pub(super) fn on_frame(&mut self, peer: Peer, frame: &[u8], effects: &mut Effects<'_>) {
-        self.on_commands(peer, frame, 0, effects);
-    }
-
-    /// As above, of a frame whose first commands are `done`.
-    pub(super) fn on_commands(
-        &mut self,
-        peer: Peer,
-        frame: &[u8],
-        done: usize,
-        effects: &mut Effects<'_>,
-    ) {
-        effects.charge_work(prices::bytes(frame.len()));
-        match self.clients.format(peer.key) {
-            Format::Json => self.run_commands(peer, (frame, done), commands(frame), effects),
-            Format::Protobuf => {
-                self.run_commands(peer, (frame, done), protobuf_commands(frame), effects);
-            }
+        let channels_max = self.settings.limits.connection_channels_max;
+        let mut commands = Commands::of(self.clients.format(peer.key), frame, channels_max);
+        // What comes behind something that waits has to wait as well.
+        if !self.held.has(peer.key) {
+            self.run_commands(peer, &mut commands, effects.work() + STEP_WORK, effects);
         }
+        let Some((rest, done)) = commands.rest() else { return };
+        effects.charge_work(prices::bytes(rest.len()));
+        match self.held.hold(peer.key, rest, done) {
+            Some(bytes) => effects.charge(peer, bytes),
+            None => return self.disconnect(peer, Disconnect::TooManyRequests, effects),
+        }
+        // What has been read before still comes.
+        effects.pause(peer);
+        self.await_turn(peer, effects);
     }
 
-    fn run_commands<'c>(
+    /// Does commands up to this amount of work, but for those that have to wait.
+    fn run_commands(
         &mut self,
         peer: Peer,
-        (frame, done): (&[u8], usize),
-        commands: impl Iterator<Item = Result<Command<'c>, BadFrame>>,
+        commands: &mut Commands<'_>,
+        work_end: u64,
         effects: &mut Effects<'_>,
     ) {
-        for (number, command) in commands.enumerate().skip(done) {
-            let Some(phase) = self.clients.get(peer.key).map(|client| client.phase) else { return };
+        while effects.work() < work_end {
+            let Some(phase) = self.phase_of(peer) else { return commands.skip_rest() };
             match phase {
-                Phase::Closing => return,
-                Phase::Connecting => return self.hold(peer, (frame, number), effects),
+                Phase::Closing => return commands.skip_rest(),
+                Phase::Connecting => return,
                 Phase::New | Phase::Connected | Phase::Refused => {}
             }
-            effects.charge_work(COMMAND_WORK);
+            let before = commands.bytes_left();
+            let Some(command) = commands.next() else { return };
+            let bytes = before - commands.bytes_left();
+            effects.charge_work(COMMAND_WORK + prices::parsed(bytes));
             match command {
                 Ok(command) if self.dialogs.are_idle() => {
                     self.do_command(peer, phase, command, effects);
@@ -88,6 +89,64 @@ impl Channels {
                 },
                 Err(_) => self.disconnect(peer, Disconnect::BadRequest, effects),
             }
+        }
+    }
+
+    /// Has a client wait for its turn to have its frames done, unless its first command is to be answered before.
+    fn await_turn(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+        if self.phase_of(peer).is_some_and(|phase| phase != Phase::Connecting) {
+            self.held.queue(peer);
+            effects.tick_again();
+        }
+    }
+
+    /// Does what a client has asked for that had to wait, as far as there is time for it. It is read again once all
+    /// of that is done.
+    pub(super) fn go_on(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+        let work_end = effects.work() + STEP_WORK;
+        let channels_max = self.settings.limits.connection_channels_max;
+        while let Some(mut held) = self.held.take_first(peer.key) {
+            let format = self.clients.format(peer.key);
+            let left = held.frame.get(held.at..).unwrap_or_default();
+            let mut commands = Commands::behind(held.done, format, left, channels_max);
+            self.run_commands(peer, &mut commands, work_end, effects);
+            if let Some((rest, done)) = commands.rest() {
+                (held.at, held.done) = (held.frame.len() - rest.len(), done);
+                self.held.put_back(peer.key, held);
+                return self.await_turn(peer, effects);
+            }
+            self.held.finish(peer.key, &held);
+            effects.discharge(held.bytes());
+        }
+        self.forget_held(peer, effects);
+        effects.resume(peer);
+    }
+
+    /// Does what clients have asked for that had to wait, as much as a turn has time for.
+    pub(super) fn run_held(&mut self, effects: &mut Effects<'_>) {
+        let work_end = effects.work() + TURN_WORK;
+        while effects.work() < work_end {
+            let (frames, lane) = (self.held.next(), self.dialogs.next_lane());
+            if frames.is_none() && lane.is_none() {
+                break;
+            }
+            effects.charge_work(LOOK_WORK);
+            if let Some(peer) = frames.filter(|peer| self.held.has(peer.key)) {
+                self.go_on(peer, effects);
+            }
+            if let Some((peer, lane)) = lane {
+                self.go_on_in(peer, lane, effects);
+            }
+        }
+        if self.held.has_queued() || self.dialogs.has_free() {
+            effects.tick_again();
+        }
+    }
+
+    /// Nothing of a client waits any more.
+    pub(super) fn forget_held(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+        if self.held.has(peer.key) {
+            effects.discharge(self.held.remove(peer.key));
         }
     }
 
@@ -227,7 +286,7 @@ impl Channels {
     }
 
     fn history(
-        &self,
+        &mut self,
         peer: Peer,
         id: u32,
         own: &HistoryRequest<'_>,
@@ -359,15 +418,25 @@ impl Channels {
     }
 
     fn ask_home(
-        &self,
+        &mut self,
         peer: Peer,
         channel: Arc<ChannelRef>,
         action: ChannelAction,
         effects: &mut Effects<'_>,
     ) -> Result<(), Failure> {
         let format = self.clients.format(peer.key);
+        if action.listing(true).is_some() {
+            self.note_asked(peer, channel.home);
+        }
         Self::tell_home(ToHome { channel, peer, format, action }, effects);
         Ok(())
+    }
+
+    /// A connection asks a home for what may have to wait for its turn there.
+    pub(super) fn note_asked(&mut self, peer: Peer, home: u16) {
+        if let Some(client) = self.clients.get_mut(peer.key) {
+            client.asked_homes |= home_bit(home);
+        }
     }
 
     /// What others are told of a connection in a channel.
@@ -401,4 +470,8 @@ fn history_question(own: &HistoryRequest<'_>) -> Option<HistoryQuestion> {
 }
 
 /// Of a command beside its bytes, in units of [`crate::work`].
-const COMMAND_WORK: u64 = 500;
+pub(super) const COMMAND_WORK: u64 = 500;
+/// What the commands of a client may cost at once: those behind wait.
+pub(super) const STEP_WORK: u64 = 500_000;
+/// What a turn does of the commands that wait, of all clients: a quarter of a turn, as a turn is by default.
+const TURN_WORK: u64 = 1_000_000;

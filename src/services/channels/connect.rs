@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::clients::Phase;
 use super::commands::Failure;
-use super::connecting::{Connecting, Gained, HeldFrame, HeldFrames};
+use super::connecting::{Connecting, Gained, recovered_bytes};
 use super::service::Channels;
 use super::subscribe::Joining;
 use super::to_home::{ChannelAction, Gathered, LeaveReply, ToHome, Told};
@@ -37,6 +37,10 @@ impl Channels {
     ) -> Result<(), Failure> {
         if phase != Phase::New {
             return Err(Disconnect::BadRequest.into());
+        }
+        // It cannot have been a member of more.
+        if own.subs.len() > self.settings.limits.connection_channels_max {
+            return Err(Disconnect::ChannelLimit.into());
         }
         if own.token.is_empty() && self.settings.proxies.connect.is_some() {
             return self.ask_to_connect(peer, id, own, effects);
@@ -100,7 +104,7 @@ impl Channels {
     }
 
     /// Subscribes a client to its channels, and tells it that it is connected, once all of them have answered.
-    /// `recovered` is where it was in them before.
+    /// `recovered` is where it was in them before, sorted by their names.
     pub(super) fn grant(
         &mut self,
         peer: Peer,
@@ -128,14 +132,8 @@ impl Channels {
             }
         };
         let missing = subscriptions.len();
-        let connecting = Connecting {
-            id,
-            ttl,
-            data,
-            missing,
-            subscriptions: Vec::with_capacity(missing),
-            held: HeldFrames::default(),
-        };
+        let connecting =
+            Connecting { id, ttl, data, missing, subscriptions: Vec::with_capacity(missing) };
         if missing == 0 {
             self.finish_connect(peer, connecting, effects);
             return Ok(());
@@ -145,8 +143,8 @@ impl Channels {
         client.rare().connecting = Some(Box::new(connecting));
         effects.pause(peer);
         for ((name, namespace), (_, options)) in names.iter().zip(&subscriptions) {
-            let before =
-                recovered.iter().find(|(channel, own)| own.recover && **channel == *name.as_str());
+            let before = recovered.binary_search_by(|(channel, _)| (**channel).cmp(name.as_str()));
+            let before = before.ok().map(|index| &recovered[index]).filter(|(_, own)| own.recover);
             let joining = Joining {
                 recover: before.map(|(_, own)| (own.offset, NamedEpoch::parse(&own.epoch))),
                 ..Joining::by_server(options, Told::Connect)
@@ -190,10 +188,9 @@ impl Channels {
         if connecting.missing > 0 {
             return;
         }
-        if let Some(mut connecting) = client.rare().connecting.take() {
-            let held = std::mem::take(&mut connecting.held);
+        if let Some(connecting) = client.rare().connecting.take() {
             self.finish_connect(peer, *connecting, effects);
-            self.release_held(peer, held, effects);
+            self.go_on(peer, effects);
         }
     }
 
@@ -208,6 +205,9 @@ impl Channels {
             return self.disconnect(peer, Disconnect::InappropriateProtocol, effects);
         }
         let subs = connecting.take_subscriptions();
+        let missed = subs.iter().flat_map(|(_, own)| &own.publications);
+        let missed_bytes: usize = missed.map(|(_, own)| recovered_bytes(own)).sum();
+        effects.charge_work(missed_bytes as u64);
         let times = self.settings.times;
         let Some(client) = self.clients.get_mut(peer.key) else { return };
         client.phase = Phase::Connected;
@@ -245,33 +245,7 @@ impl Channels {
         let Some(connecting) = connecting else { return };
         self.refuse_client(peer, effects);
         self.reply_error(peer, connecting.id, error, effects);
-        self.release_held(peer, connecting.held, effects);
-    }
-
-    /// Holds a frame of a client that is being connected.
-    pub(super) fn hold(
-        &mut self,
-        peer: Peer,
-        (frame, done): (&[u8], usize),
-        effects: &mut Effects<'_>,
-    ) {
-        let Some(client) = self.clients.get_mut(peer.key) else { return };
-        let Some(connecting) = client.rare().connecting.as_mut() else { return };
-        match connecting.held.hold(frame, done) {
-            Some(bytes) => effects.charge(peer, bytes),
-            None => self.disconnect(peer, Disconnect::TooManyRequests, effects),
-        }
-    }
-
-    /// Does what a client has asked for while it was being connected.
-    pub(super) fn release_held(&mut self, peer: Peer, held: HeldFrames, effects: &mut Effects<'_>) {
-        if held.bytes() > 0 {
-            effects.discharge(held.bytes());
-        }
-        for HeldFrame { frame, done } in held.into_frames() {
-            self.on_commands(peer, &frame, done, effects);
-        }
-        effects.resume(peer);
+        self.go_on(peer, effects);
     }
 }
 

@@ -1,9 +1,9 @@
-//! A client whose first command waits for the answers of others, and what it sends meanwhile.
+//! A client whose first command waits for the answers of others.
 
 use std::sync::Arc;
 
 use crate::centrifugo::{Subscribed, Ttl};
-use crate::channels::Position;
+use crate::channels::{Position, Publication};
 
 /// What is under way while a client connects.
 #[derive(Debug)]
@@ -17,7 +17,6 @@ pub(super) struct Connecting {
     pub(super) missing: usize,
     /// What the homes have answered.
     pub(super) subscriptions: Vec<Gained>,
-    pub(super) held: HeldFrames,
 }
 
 /// A subscription that the reply to the first command tells of.
@@ -29,51 +28,14 @@ pub(super) struct Gained {
     pub(super) top: Option<Position>,
 }
 
-/// Frames that wait until a command before them is answered.
-#[derive(Debug, Default)]
-pub(super) struct HeldFrames {
-    frames: Vec<HeldFrame>,
-    bytes: usize,
-}
-
-/// A frame, and how many of its commands are done.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct HeldFrame {
-    pub(super) frame: Box<[u8]>,
-    pub(super) done: usize,
-}
-
-impl HeldFrames {
-    /// Holds a frame; the bytes that it takes, or `None` if too much is held.
-    pub(super) fn hold(&mut self, frame: &[u8], done: usize) -> Option<usize> {
-        let bytes = frame.len() + size_of::<HeldFrame>();
-        if self.bytes + bytes > HELD_BYTES_MAX {
-            return None;
-        }
-        self.bytes += bytes;
-        self.frames.push(HeldFrame { frame: frame.into(), done });
-        Some(bytes)
-    }
-
-    /// Bytes that all of them take.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// The frames in their order.
-    pub(super) fn into_frames(self) -> Vec<HeldFrame> {
-        self.frames
-    }
-}
-
 impl Connecting {
-    /// What the client is told of its subscriptions. What it has missed is told up to a number of bytes; of a
-    /// channel for which that does not last the client learns that it has not recovered.
+    /// What the client is told of its subscriptions, which is written down in one step. What it has missed is told up
+    /// to a number of bytes; of a channel for which that does not last the client learns that it has not recovered.
     pub(super) fn take_subscriptions(&mut self) -> Vec<(Arc<str>, Subscribed)> {
         let mut left = RECOVERED_BYTES_MAX;
         let subscriptions = std::mem::take(&mut self.subscriptions).into_iter();
         let bounded = subscriptions.map(|Gained { channel, mut subscribed, top }| {
-            let missed = subscribed.publications.iter().map(|(_, own)| own.held_bytes());
+            let missed = subscribed.publications.iter().map(|(_, own)| recovered_bytes(own));
             match left.checked_sub(missed.sum()) {
                 Some(rest) => left = rest,
                 None => {
@@ -87,26 +49,21 @@ impl Connecting {
     }
 }
 
-/// Bytes of frames that wait for one client. It is not read meanwhile, so it is what one read has brought.
-const HELD_BYTES_MAX: usize = 1 << 20;
-/// Bytes of publications that were missed, in the reply to one first command.
-const RECOVERED_BYTES_MAX: usize = 8 << 20;
+/// What a publication that was missed counts for in a reply: a short one takes time as well.
+pub(super) fn recovered_bytes(own: &Publication) -> usize {
+    own.held_bytes() + PUBLICATION_BYTES
+}
+
+/// Bytes of publications that were missed, in the reply to one first command: about a millisecond, and no more than a
+/// connection may have unsent as a rule.
+const RECOVERED_BYTES_MAX: usize = 1 << 20;
+/// What one counts for beside what it holds.
+const PUBLICATION_BYTES: usize = 100;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channels::{Epoch, Publication};
-
-    #[test]
-    fn frames_wait_in_order_up_to_a_number_of_bytes() {
-        let mut held = HeldFrames::default();
-        assert!(held.hold(b"ab", 1).is_some() && held.hold(b"c", 0).is_some());
-        assert_eq!(held.hold(&vec![0; HELD_BYTES_MAX], 0), None);
-        let bytes = held.bytes();
-        assert_eq!(bytes, 3 + 2 * size_of::<HeldFrame>());
-        let frame = |frame: &[u8], done| HeldFrame { frame: frame.into(), done };
-        assert_eq!(held.into_frames(), [frame(b"ab", 1), frame(b"c", 0)]);
-    }
+    use crate::channels::Epoch;
 
     #[test]
     fn what_was_missed_is_told_as_a_whole_or_not_at_all() {
@@ -129,7 +86,6 @@ mod tests {
             data: None,
             missing: 0,
             subscriptions: sizes.map(|(name, bytes)| gained(name, bytes)).into(),
-            held: HeldFrames::default(),
         };
         let told = connecting.take_subscriptions();
         let told: Vec<_> = told

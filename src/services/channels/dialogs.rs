@@ -4,14 +4,14 @@
 //! their order, and so are the calls of a connection: those behind a question wait, each by itself, until it
 //! is answered. A connection about which nothing is asked and of which nothing is passed on has no entry.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::centrifugo::{Command, Method, OwnSubscription, Publish, SubscribeRequest};
 use crate::inspect::ChannelAnswer;
 use crate::key::ConnKey;
 use crate::mail::Reply;
-use crate::services::{ClientHeaders, SharedChannelProxy};
+use crate::services::{ClientHeaders, Peer, SharedChannelProxy};
 use crate::shrink::Shrink as _;
 
 /// Which commands wait behind which questions.
@@ -59,13 +59,27 @@ pub(super) struct Dialog {
     pub(super) headers: Option<Arc<ClientHeaders>>,
     /// What a backend wants to be told of it, as JSON.
     pub(super) meta: Option<Arc<[u8]>>,
-    asked: Vec<Asked>,
-    held: Vec<Held>,
+    /// By their numbers.
+    asked: BTreeMap<u32, Asked>,
+    /// What is asked whether it lasts longer: the connection, or subscriptions by their numbers.
+    renewed: BTreeSet<Option<u16>>,
+    /// By their lanes, so that none has to be looked for among those of others.
+    calls: Waiting,
+    channels: HashMap<Box<str>, Waiting>,
+    /// Commands that wait, in all lanes.
+    held: usize,
+}
+
+/// A lane in which something is asked, or waits.
+#[derive(Default)]
+struct Waiting {
+    /// Questions that are not answered.
+    asked: usize,
+    held: VecDeque<Held>,
 }
 
 /// A command that waits.
 struct Held {
-    lane: Lane,
     command: Command<'static>,
     bytes: usize,
 }
@@ -89,31 +103,56 @@ impl Lane {
             | Method::Unknown => None,
         }
     }
+}
 
-    fn is(&self, method: &Method<'_>) -> bool {
+impl AskedFor {
+    /// What is to last longer, if it is that.
+    fn renewed(&self) -> Option<Option<u16>> {
         match self {
-            Self::Channel(own) => method.channel().is_some_and(|channel| *channel == **own),
-            Self::Calls => matches!(method, Method::Rpc(_)),
-            Self::Apart => false,
+            Self::Refresh => Some(None),
+            Self::SubRefresh(serial) => Some(Some(*serial)),
+            Self::Connect(..) | Self::Subscribe(..) | Self::Publish(..) | Self::Call(_) => None,
         }
+    }
+}
+
+impl Waiting {
+    fn is_busy(&self) -> bool {
+        self.asked > 0 || !self.held.is_empty()
     }
 }
 
 impl Dialog {
     /// Whether a command is to wait.
     pub(super) fn blocks(&self, method: &Method<'_>) -> bool {
-        self.asked.iter().any(|own| own.lane.is(method))
-            || self.held.iter().any(|own| own.lane.is(method))
+        match method {
+            Method::Rpc(_) => self.calls.is_busy(),
+            Method::Connect(_)
+            | Method::Subscribe(_)
+            | Method::Unsubscribe(_)
+            | Method::Publish(_)
+            | Method::Presence(_)
+            | Method::PresenceStats(_)
+            | Method::History(_)
+            | Method::Send
+            | Method::Refresh(_)
+            | Method::SubRefresh(..)
+            | Method::Pong
+            | Method::Unknown => {
+                let own = method.channel().and_then(|channel| self.channels.get(channel));
+                own.is_some_and(Waiting::is_busy)
+            }
+        }
     }
 
     /// Questions that are not answered, and commands that wait.
     pub(super) fn waiting(&self) -> usize {
-        self.asked.len() + self.held.len()
+        self.asked.len() + self.held
     }
 
-    /// Whether something was asked for this.
-    pub(super) fn has_asked(&self, what: &AskedFor) -> bool {
-        self.asked.iter().any(|own| own.what == *what)
+    /// Whether it is asked whether the connection lasts longer, or the subscription with this number.
+    pub(super) fn is_renewed(&self, serial: Option<u16>) -> bool {
+        self.renewed.contains(&serial)
     }
 
     /// Has a command wait; the bytes that it takes.
@@ -121,32 +160,81 @@ impl Dialog {
         let Some(lane) = Lane::of(&command.method) else { return 0 };
         let command = command.into_owned();
         let bytes = command.held_bytes() + size_of::<Held>();
-        self.held.push(Held { lane, command, bytes });
+        if let Some(waiting) = self.lane_mut(lane) {
+            waiting.held.push_back(Held { command, bytes });
+            self.held += 1;
+        }
         bytes
     }
 
-    /// The first command that waits for nothing any more, and the bytes that it took.
-    fn next_free(&mut self) -> Option<(Command<'static>, usize)> {
-        let is_free = |(index, own): &(usize, &Held)| {
-            !self.asked.iter().any(|asked| asked.lane == own.lane)
-                && !self.held.iter().take(*index).any(|before| before.lane == own.lane)
+    fn ask(&mut self, asked: Asked) {
+        self.renewed.extend(asked.what.renewed());
+        if let Some(waiting) = self.lane_mut(asked.lane.clone()) {
+            waiting.asked += 1;
+        }
+        self.asked.insert(asked.serial, asked);
+    }
+
+    fn answered(&mut self, serial: u32) -> Option<Asked> {
+        let asked = self.asked.remove(&serial)?;
+        if self.asked.is_empty() {
+            // An empty one may keep room.
+            (self.asked, self.renewed) = (BTreeMap::new(), BTreeSet::new());
+        } else if let Some(renewed) = asked.what.renewed() {
+            self.renewed.remove(&renewed);
+        }
+        if let Some(waiting) = self.lane_mut(asked.lane.clone()) {
+            waiting.asked -= 1;
+        }
+        self.tidy(&asked.lane);
+        Some(asked)
+    }
+
+    /// The first command of a lane, if it waits for nothing any more, and the bytes that it took.
+    fn next_free(&mut self, lane: &Lane) -> Option<(Command<'static>, usize)> {
+        let waiting = match lane {
+            Lane::Channel(own) => self.channels.get_mut(own),
+            Lane::Calls => Some(&mut self.calls),
+            Lane::Apart => None,
         };
-        let position = self.held.iter().enumerate().find(is_free).map(|(index, _)| index)?;
-        let Held { command, bytes, .. } = self.held.remove(position);
-        self.held.shrink_if_sparse(0);
+        let waiting = waiting.filter(|own| own.asked == 0)?;
+        let Held { command, bytes } = waiting.held.pop_front()?;
+        waiting.held.shrink_if_sparse(0);
+        self.held -= 1;
+        self.tidy(lane);
         Some((command, bytes))
     }
 
+    fn lane_mut(&mut self, lane: Lane) -> Option<&mut Waiting> {
+        match lane {
+            Lane::Channel(own) => Some(self.channels.entry(own).or_default()),
+            Lane::Calls => Some(&mut self.calls),
+            Lane::Apart => None,
+        }
+    }
+
+    /// Keeps nothing of a lane in which nothing waits.
+    fn tidy(&mut self, lane: &Lane) {
+        if let Lane::Channel(own) = lane
+            && self.channels.get(own).is_some_and(|waiting| !waiting.is_busy())
+        {
+            self.channels.remove(own);
+            self.channels.shrink_if_sparse(0);
+        }
+    }
+
     fn is_empty(&self) -> bool {
-        let Self { headers, meta, asked, held } = self;
-        headers.is_none() && meta.is_none() && asked.is_empty() && held.is_empty()
+        let Self { headers, meta, asked, renewed: _, calls: _, channels: _, held } = self;
+        headers.is_none() && meta.is_none() && asked.is_empty() && *held == 0
     }
 
     /// What was asked about a connection that is gone, and the bytes that are held for it.
     pub(super) fn into_rest(self) -> (Vec<Asked>, usize) {
-        let held = self.held.iter().map(|own| own.bytes).sum::<usize>();
-        let bytes = held + self.asked.iter().map(|own| own.bytes).sum::<usize>();
-        (self.asked, bytes)
+        let lanes = self.channels.into_values().chain([self.calls]);
+        let held: usize = lanes.flat_map(|own| own.held).map(|own| own.bytes).sum();
+        let asked: Vec<Asked> = self.asked.into_values().collect();
+        let bytes = held + asked.iter().map(|own| own.bytes).sum::<usize>();
+        (asked, bytes)
     }
 }
 
@@ -157,14 +245,17 @@ pub(super) struct Dialogs {
     /// Questions that are not answered.
     asked: usize,
     serials_used: u32,
+    /// Lanes in which nothing is asked any more, and in which commands wait for their turn; of connections that are
+    /// gone too, until then.
+    free: VecDeque<(Peer, Lane)>,
     /// Calls that other backends have made, by the numbers of their questions.
     calls: HashMap<u32, Reply<ChannelAnswer>>,
 }
 
 impl Dialogs {
-    /// Whether no question waits for an answer: then no command waits either.
+    /// Whether no question waits for an answer, and so no command.
     pub(super) fn are_idle(&self) -> bool {
-        self.asked == 0
+        self.asked == 0 && self.free.is_empty()
     }
 
     pub(super) fn get(&self, key: ConnKey) -> Option<&Dialog> {
@@ -193,22 +284,40 @@ impl Dialogs {
     /// A question is asked about a connection.
     pub(super) fn ask(&mut self, key: ConnKey, asked: Asked) {
         self.asked += 1;
-        self.entry(key).asked.push(asked);
+        self.entry(key).ask(asked);
     }
 
     /// A question is answered; `None` if its connection is gone.
     pub(super) fn answered(&mut self, key: ConnKey, serial: u32) -> Option<Asked> {
-        let dialog = self.by_key.get_mut(&key)?;
-        let position = dialog.asked.iter().position(|own| own.serial == serial)?;
-        let asked = dialog.asked.swap_remove(position);
-        dialog.asked.shrink_if_sparse(0);
+        let asked = self.by_key.get_mut(&key)?.answered(serial)?;
         self.asked -= 1;
         Some(asked)
     }
 
-    /// The first command of a connection that waits for nothing any more, and the bytes that it took.
-    pub(super) fn next_free(&mut self, key: ConnKey) -> Option<(Command<'static>, usize)> {
-        self.by_key.get_mut(&key)?.next_free()
+    /// The first command of a connection in a lane, if it waits for nothing any more, and the bytes that it took.
+    pub(super) fn next_free(
+        &mut self,
+        key: ConnKey,
+        lane: &Lane,
+    ) -> Option<(Command<'static>, usize)> {
+        self.by_key.get_mut(&key)?.next_free(lane)
+    }
+
+    /// The commands of a lane wait for their turn.
+    pub(super) fn put_off(&mut self, peer: Peer, lane: Lane) {
+        self.free.push_back((peer, lane));
+    }
+
+    /// The lane whose turn it is.
+    pub(super) fn next_lane(&mut self) -> Option<(Peer, Lane)> {
+        let next = self.free.pop_front();
+        self.free.shrink_if_sparse(0);
+        next
+    }
+
+    /// Whether commands wait for their turn.
+    pub(super) fn has_free(&self) -> bool {
+        !self.free.is_empty()
     }
 
     /// A backend waits for the answer to the question with this number.
@@ -259,7 +368,7 @@ mod tests {
 
     use super::*;
     use crate::centrifugo::Rpc;
-    use crate::services::{ChannelProxy, Peer, ProxyRequest};
+    use crate::services::{ChannelProxy, ProxyRequest};
 
     struct Nothing;
 
@@ -313,7 +422,8 @@ mod tests {
                 let (serial, lane) = open.swap_remove(answer.index(open.len()));
                 prop_assert!(dialogs.answered(KEY, serial).is_some());
                 done.push((serial, lane));
-                while let Some((free, _)) = dialogs.next_free(KEY) {
+                let own = Lane::of(&command(serial, lane).method).unwrap();
+                while let Some((free, _)) = dialogs.next_free(KEY, &own) {
                     ask(&mut dialogs, &mut open, free.id, lane_of(&free));
                 }
             }
@@ -321,7 +431,8 @@ mod tests {
                 prop_assert!(dialogs.answered(KEY, serial).is_some());
                 prop_assert!(dialogs.answered(KEY, serial).is_none());
                 done.push((serial, lane));
-                while let Some((free, _)) = dialogs.next_free(KEY) {
+                let own = Lane::of(&command(serial, lane).method).unwrap();
+                while let Some((free, _)) = dialogs.next_free(KEY, &own) {
                     ask(&mut dialogs, &mut open, free.id, lane_of(&free));
                 }
             }
@@ -335,6 +446,52 @@ mod tests {
             dialogs.tidy(KEY);
             prop_assert!(dialogs.are_idle() && dialogs.get(KEY).is_none());
         }
+    }
+
+    /// As many as may wait, each behind a question of its own: if all of them were looked at for each, this would
+    /// take minutes.
+    #[test]
+    fn no_command_is_looked_for_among_others() {
+        const COUNT: u32 = 65_536;
+        let mut dialogs = Dialogs::default();
+        let lane = |number: u32| Lane::Channel(number.to_string().into());
+        let waits = |number: u32| command(COUNT + number, number as usize);
+        for number in 1..=COUNT {
+            let what = AskedFor::SubRefresh(u16::try_from(number % 1000).unwrap());
+            dialogs.ask(KEY, Asked { what, ..asked(number, lane(number)) });
+            assert!(
+                dialogs.get(KEY).unwrap().is_renewed(Some(u16::try_from(number % 1000).unwrap()))
+            );
+            assert!(dialogs.get(KEY).unwrap().blocks(&waits(number).method));
+            dialogs.entry(KEY).hold(waits(number));
+        }
+        assert_eq!(dialogs.get(KEY).unwrap().waiting(), 2 * COUNT as usize);
+        for number in (1..=COUNT).rev() {
+            assert!(dialogs.next_free(KEY, &lane(number)).is_none());
+            let answered = dialogs.answered(KEY, number).unwrap();
+            let (free, _) = dialogs.next_free(KEY, &answered.lane).unwrap();
+            assert_eq!(free.id, COUNT + number);
+            assert!(dialogs.next_free(KEY, &answered.lane).is_none());
+        }
+        dialogs.tidy(KEY);
+        assert!(dialogs.are_idle() && dialogs.get(KEY).is_none());
+    }
+
+    #[test]
+    fn what_is_kept_of_a_connection_grows_and_shrinks_with_what_waits() {
+        let mut dialogs = Dialogs::default();
+        dialogs.entry(KEY).meta = Some(b"1".as_slice().into());
+        for number in 1..100 {
+            let lane = Lane::Channel(number.to_string().into());
+            dialogs.ask(KEY, asked(number, lane));
+            dialogs.entry(KEY).hold(command(1000 + number, number as usize));
+        }
+        for number in 1..100 {
+            let lane = dialogs.answered(KEY, number).unwrap().lane;
+            assert!(dialogs.next_free(KEY, &lane).is_some());
+        }
+        let own = dialogs.get(KEY).unwrap();
+        assert_eq!((own.channels.capacity(), own.calls.held.capacity(), own.held), (0, 0, 0));
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(super) struct Home {
     /// What clients ask for that is long.
     listings: Listings<ToHome>,
     /// By the numbers of their subscriptions those that were told the outcome before it was their turn.
-    answered: HashMap<Peer, Vec<u16>>,
+    answered: HashMap<Peer, HashSet<u16>>,
 }
 
 /// What a backend asks of one channel.
@@ -536,18 +536,14 @@ impl Home {
             (LeaveReply::Push(why), None) => Some(encoder.unsubscribed(format, &channel.name, why)),
             (LeaveReply::Push(why), Some((serial, Told::Reply(id)))) => {
                 // It is not subscribed yet, so that is the outcome.
-                self.answered.entry(peer).or_default().push(serial);
+                self.answered.entry(peer).or_default().insert(serial);
                 Some(encoder.error(format, id, outcome_of(why)))
             }
             // The client knows nothing of it.
             (LeaveReply::Push(_), Some((_, Told::Push | Told::Connect)))
             | (LeaveReply::Nothing, _) => None,
             (LeaveReply::Gone, _) => {
-                self.listings.forget(peer);
-                if !self.answered.is_empty() {
-                    self.answered.remove(&peer);
-                    self.answered.shrink_if_sparse(0);
-                }
+                self.forget_asker(peer);
                 None
             }
         };
@@ -580,6 +576,21 @@ impl Home {
         }
         if let Some(info) = info.filter(|_| channel.namespace.join_leave) {
             self.tell_of_member(channel, Change::Left, info, effects);
+        }
+    }
+
+    /// A connection is gone that is a member of no channel here, but has asked for something.
+    pub(super) fn on_asker_gone(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+        self.forget_asker(peer);
+        self.charge(effects);
+    }
+
+    /// What a connection has asked for is answered no more.
+    fn forget_asker(&mut self, peer: Peer) {
+        self.listings.forget(peer);
+        if !self.answered.is_empty() {
+            self.answered.remove(&peer);
+            self.answered.shrink_if_sparse(0);
         }
     }
 

@@ -29,6 +29,7 @@ mod connect;
 mod connecting;
 mod dialogs;
 mod handover;
+mod held_frames;
 mod home;
 mod home_channel;
 mod home_engine;

@@ -9,9 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::clients::Phase;
-use super::commands::Failure;
+use super::commands::{COMMAND_WORK, Failure, STEP_WORK};
 use super::connect::Granted;
-use super::connecting::{Connecting, HeldFrames};
+use super::connecting::Connecting;
 use super::dialogs::{Asked, AskedFor, Lane};
 use super::service::{Channels, reply_to};
 use super::to_home::{ChannelAction, ProxiedPublication, ToHome};
@@ -119,7 +119,6 @@ impl Channels {
             data: None,
             missing: 0,
             subscriptions: Vec::new(),
-            held: HeldFrames::default(),
         }));
         self.clients.file(peer.key, next);
         effects.pause(peer);
@@ -254,7 +253,7 @@ impl Channels {
             lane: Lane::Apart,
             what: AskedFor::Refresh,
         };
-        if self.is_asked(peer, &AskedFor::Refresh) {
+        if self.is_renewed(peer, None) {
             return;
         }
         if self.ask(peer, question, effects).is_err() {
@@ -270,10 +269,8 @@ impl Channels {
         effects: &mut Effects<'_>,
     ) {
         let what = AskedFor::SubRefresh(serial);
-        let Some(client) = self.clients.get(peer.key).filter(|_| !self.is_asked(peer, &what))
-        else {
-            return;
-        };
+        let is_renewed = self.is_renewed(peer, Some(serial));
+        let Some(client) = self.clients.get(peer.key).filter(|_| !is_renewed) else { return };
         let own = client.subscriptions.iter().find(|own| own.serial == serial);
         let Some(channel) = own.map(|own| Arc::clone(&own.channel.name)) else { return };
         let question = Question {
@@ -288,10 +285,10 @@ impl Channels {
         }
     }
 
-    /// Whether something is being asked about a connection.
-    pub(super) fn is_asked(&self, peer: Peer, what: &AskedFor) -> bool {
+    /// Whether it is being asked whether a connection lasts longer, or the subscription with this number.
+    pub(super) fn is_renewed(&self, peer: Peer, serial: Option<u16>) -> bool {
         !self.dialogs.are_idle()
-            && self.dialogs.get(peer.key).is_some_and(|own| own.has_asked(what))
+            && self.dialogs.get(peer.key).is_some_and(|own| own.is_renewed(serial))
     }
 
     /// Has a command wait if a backend is being asked about what it is about. Gives it back if it need not.
@@ -324,11 +321,22 @@ impl Channels {
         if self.phase_of(peer).is_some_and(|phase| phase != Phase::Closing) {
             self.take_answer(peer, asked.what, reply, effects);
         }
-        while let Some((command, bytes)) = self.dialogs.next_free(peer.key) {
+        self.go_on_in(peer, asked.lane, effects);
+    }
+
+    /// Does the commands of a lane in which nothing is asked any more, as far as there is time for it.
+    pub(super) fn go_on_in(&mut self, peer: Peer, lane: Lane, effects: &mut Effects<'_>) {
+        let work_end = effects.work() + STEP_WORK;
+        while let Some((command, bytes)) = self.dialogs.next_free(peer.key, &lane) {
             effects.discharge(bytes);
+            effects.charge_work(COMMAND_WORK);
             match self.phase_of(peer) {
                 None | Some(Phase::Closing) => {}
                 Some(phase) => self.do_command(peer, phase, command, effects),
+            }
+            if effects.work() >= work_end {
+                self.dialogs.put_off(peer, lane);
+                return effects.tick_again();
             }
         }
         self.dialogs.tidy(peer.key);
@@ -346,7 +354,7 @@ impl Channels {
         }
     }
 
-    fn phase_of(&self, peer: Peer) -> Option<Phase> {
+    pub(super) fn phase_of(&self, peer: Peer) -> Option<Phase> {
         self.clients.get(peer.key).map(|own| own.phase)
     }
 
@@ -437,8 +445,9 @@ impl Channels {
         effects: &mut Effects<'_>,
     ) {
         let Some(client) = self.clients.get_mut(peer.key) else { return };
-        let connecting = client.rare.as_mut().and_then(|own| own.connecting.take());
-        let held = connecting.map(|own| own.held).unwrap_or_default();
+        if let Some(rare) = &mut client.rare {
+            rare.connecting = None;
+        }
         let granted = match answer {
             Some(ProxyReply::Connect(Some(result))) => {
                 Some(Ok(self.connect_as(peer, *result, effects)))
@@ -457,11 +466,11 @@ impl Channels {
                 granted.and_then(|granted| self.grant(peer, id, granted, &before, effects));
             self.fail(peer, id, result, effects);
         }
-        // The homes of its channels may have to answer yet.
-        let client = self.clients.get_mut(peer.key);
-        match client.and_then(|own| own.rare.as_mut()).and_then(|own| own.connecting.as_mut()) {
-            Some(connecting) => connecting.held = held,
-            None => self.release_held(peer, held, effects),
+        let client = self.clients.get(peer.key);
+        let connecting = client.and_then(|own| own.rare.as_ref()?.connecting.as_ref());
+        // Otherwise the homes of its channels have to answer yet.
+        if connecting.is_none() {
+            self.go_on(peer, effects);
         }
     }
 

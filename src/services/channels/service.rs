@@ -6,13 +6,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::client_ids::ClientIds;
-use super::clients::{Clients, Phase};
+use super::clients::{Clients, Phase, home_bit};
 use super::dialogs::Dialogs;
+use super::held_frames::HeldFrames;
 use super::home::Home;
 use super::home_channel::{channel_of, topic_in};
 use super::operations::Operations;
 use super::settings::ChannelsSettings;
-use super::to_home::{ChannelAction, Dismissal, Forwarded, Gathered, LeaveReply, Refused, ToHome};
+use super::to_home::{
+    AskerGone, ChannelAction, Dismissal, Forwarded, Gathered, LeaveReply, Refused, ToHome,
+};
 use crate::centrifugo::{self, Disconnect, Encoded, Encoder, ErrorCode, Format, Unsubscribed};
 use crate::channels::ClientId;
 use crate::effects::INFO_BYTES_MAX;
@@ -42,6 +45,8 @@ pub struct Channels {
     arriving: HashMap<ConnKey, Arriving>,
     /// What backends are asked about connections.
     pub(super) dialogs: Dialogs,
+    /// What clients have sent and is not done yet.
+    pub(super) held: HeldFrames,
     /// By what they answer; `None` before the start.
     pub(super) sender: Option<ServiceSender>,
     pub(super) home: Home,
@@ -74,6 +79,7 @@ impl Channels {
             ids: ClientIds::default(),
             arriving: HashMap::new(),
             dialogs: Dialogs::default(),
+            held: HeldFrames::default(),
             sender: None,
             operations: Operations::default(),
             encoder: Encoder::default(),
@@ -287,19 +293,21 @@ impl Service for Channels {
     fn on_close(&mut self, peer: Peer, reason: CloseReason, effects: &mut Effects<'_>) {
         log::debug!(connection:% = peer; "channels: left: {reason}");
         self.release_questions(peer, effects);
+        self.forget_held(peer, effects);
         let Some(client) = self.clients.remove(peer.key) else { return };
         if client.charged_bytes() > 0 {
             effects.discharge(client.charged_bytes());
         }
-        let format = client.format;
-        let connecting = client.rare.as_ref().and_then(|rare| rare.connecting.as_ref());
-        if let Some(held) = connecting.map(|own| own.held.bytes()).filter(|bytes| *bytes > 0) {
-            effects.discharge(held);
-        }
+        let (format, mut asked_homes) = (client.format, client.asked_homes);
         for own in client.subscriptions {
             self.clients.channels.release(&own.channel);
+            asked_homes &= !home_bit(own.channel.home);
             let action = ChannelAction::Leave(LeaveReply::Gone);
             Self::tell_home(ToHome { channel: own.channel, peer, format, action }, effects);
+        }
+        // What it has asked for elsewhere is answered no more.
+        for home in (0..self.site.count).filter(|home| asked_homes & home_bit(*home) != 0) {
+            effects.tell(home, ServiceMessage::holding(AskerGone(peer), 0));
         }
     }
 
@@ -349,6 +357,7 @@ impl Service for Channels {
     fn on_tick(&mut self, effects: &mut Effects<'_>) {
         self.run_timers(effects);
         self.run_operations(effects);
+        self.run_held(effects);
         self.home.on_tick(effects);
     }
 
@@ -377,6 +386,10 @@ impl Service for Channels {
         };
         let message = match message.downcast::<EngineDelivery>() {
             Ok(message) => return self.home.on_delivery(*message, effects),
+            Err(message) => message,
+        };
+        let message = match message.downcast::<AskerGone>() {
+            Ok(message) => return self.home.on_asker_gone(message.0, effects),
             Err(message) => message,
         };
         let message = match message.downcast::<Gathered>() {

@@ -182,12 +182,17 @@ impl Channels {
         if options.info.is_some() || options.expires_at.is_some() {
             client.set_rare_subscription(serial, options.into());
             self.charge_client(peer, effects);
-            self.file_anew(peer, effects);
+            if options.expires_at.is_some() {
+                self.file_anew(peer, effects);
+            }
         }
         let namespace = &*channel.namespace;
         let is_told_of = namespace.presence || namespace.join_leave;
         let info = if is_told_of { self.client_info(peer, name.as_str()) } else { None };
         let recover = recover.filter(|_| is_recoverable);
+        if recover.is_some() {
+            self.note_asked(peer, channel.home);
+        }
         // Nothing renews the credential of what the server has made.
         let proxies = &self.settings.proxies;
         let renews = proxies.of_namespace(&base.name, |own| &own.sub_refresh).is_none() && !is_own;

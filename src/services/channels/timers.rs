@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::clients::{Client, Phase};
 use super::commands::Failure;
-use super::dialogs::AskedFor;
 use super::service::Channels;
 use super::to_home::LeaveReply;
 use crate::centrifugo::{Disconnect, Unsubscribed};
@@ -46,18 +45,19 @@ impl Channels {
         let rare = client.rare.as_ref()?;
         let peer = Peer { loop_index: self.site.index, key: client.key };
         let late_ms = self.settings.times.expired_close_ms;
-        let end = |date: WallTime, is_renewed: bool, asked: &AskedFor| match is_renewed {
+        let end = |date: WallTime, is_renewed: bool, serial: Option<u16>| match is_renewed {
             // Its answer comes without a timer.
-            true if self.is_asked(peer, asked) => None,
+            true if self.is_renewed(peer, serial) => None,
             true => Some(date.0),
             false => Some(date.0.saturating_add(late_ms)),
         };
-        let own = rare.expires_at.and_then(|date| {
-            end(date, self.settings.proxies.refresh.is_some(), &AskedFor::Refresh)
-        });
+        let own = rare
+            .expires_at
+            .and_then(|date| end(date, self.settings.proxies.refresh.is_some(), None));
         let subscriptions = rare.subscriptions.iter().filter_map(|(serial, own)| {
-            let is_renewed = self.sub_refresh_proxy(client, *serial).is_some();
-            end(own.expires_at?, is_renewed, &AskedFor::SubRefresh(*serial))
+            // Most last as long as the connection, and need not be looked for.
+            let date = own.expires_at?;
+            end(date, self.sub_refresh_proxy(client, *serial).is_some(), Some(*serial))
         });
         own.into_iter().chain(subscriptions).min()
     }

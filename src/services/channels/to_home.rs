@@ -124,6 +124,10 @@ pub(super) struct HistoryQuestion {
     pub(super) limit: usize,
 }
 
+/// A connection is gone that has asked a home for long answers, and may be a member of none of its channels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AskerGone(pub(super) Peer);
+
 /// The home of a channel has not let a connection in, and has told it why.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refused {

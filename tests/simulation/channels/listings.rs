@@ -155,6 +155,21 @@ fn who_leaves_is_not_answered_any_more() {
     assert!(turns < 20, "{turns} turns for one who is gone");
 }
 
+#[test]
+fn who_leaves_without_a_channel_is_not_answered_any_more() {
+    let mut world = crowded();
+    let mut greedy = Member::connected(&mut world, 0);
+    ask(&mut greedy, (0..ASKED).map(|_| json!({ "presence": { "channel": "crowd" } })));
+    world.step().unwrap();
+    greedy.client.shutdown();
+    let mut turns = 0;
+    while world.step().unwrap() {
+        greedy.client.read_all();
+        turns += 1;
+    }
+    assert!(turns < 20, "{turns} turns for one who is gone");
+}
+
 /// A world in which one that recovers waits for its turn behind others, and a client of "ann".
 fn scarce(loops: usize) -> (World, Member) {
     let namespace = Namespace { presence: true, ..kept_namespace("", 10) };

@@ -15,6 +15,7 @@ mod proxies;
 mod published;
 mod race;
 mod server_side;
+mod turns;
 
 use std::sync::Arc;
 

@@ -525,3 +525,46 @@ fn a_backend_may_answer_with_bytes() {
         }
     }
 }
+
+/// Commands that wait for one answer are done in parts of a turn, in order.
+#[test]
+fn commands_behind_an_answer_are_done_in_turns() {
+    const PAIRS: u32 = 60;
+    let backend = Scripted::default();
+    let costly: Arc<dyn IdentityCheck> = Arc::new(turns::CostlyTokens);
+    let settings = ChannelsSettings { subscription_tokens: Some(costly), ..proxied(&backend) };
+    let mut world = world(&setup(1, 10), settings);
+    let empty = world.counter("pool_bytes_now");
+    let mut own = connected(&mut world, &backend, 0);
+    let held = world.counter("pool_bytes_now");
+    let first = own.send(json!({ "subscribe": { "channel": "asked:a" } }));
+    let token = json!({ "sub": "ann", "channel": "asked:a" }).to_string();
+    for _ in 0..PAIRS {
+        own.send(json!({ "unsubscribe": { "channel": "asked:a" } }));
+        own.send(json!({ "subscribe": { "channel": "asked:a", "token": token } }));
+    }
+    assert!(own.messages(&mut world).is_empty());
+    let (asked, _) = backend.take(ProxyKind::Subscribe);
+    post(&asked, Some(ProxyReply::Subscribe(SubscriptionOptions::default())));
+    let (mut replies, mut turns) = (Vec::new(), 0);
+    while replies.len() < 2 * PAIRS as usize + 1 {
+        world.step().unwrap();
+        let used = world.server.work_used(0).unwrap();
+        assert!(used <= 4_000_000 + turns::TOKEN_WORK, "a turn of {used} units");
+        own.client.read_all();
+        replies.extend(own.unseen());
+        turns += 1;
+        assert!(turns < 1000, "{} are answered", replies.len());
+    }
+    assert!(turns > 5, "{turns} turns");
+    for (number, reply) in (0..).zip(&replies) {
+        assert_eq!(reply["id"], first + number, "{reply}");
+        let what = if number % 2 == 0 { "subscribe" } else { "unsubscribe" };
+        assert!(reply[what].is_object(), "{reply}");
+    }
+    world.settle();
+    assert_eq!(world.counter("pool_bytes_now"), held);
+    own.client.connection.reset();
+    world.settle();
+    assert_eq!(world.counter("pool_bytes_now"), empty);
+}

@@ -233,9 +233,7 @@ impl Home {
     /// Whether the command by which this one was to become a member was answered as it left.
     fn was_answered(&mut self, peer: Peer, serial: u16) -> bool {
         let Some(own) = self.answered.get_mut(&peer) else { return false };
-        let before = own.len();
-        own.retain(|number| *number != serial);
-        let was_there = own.len() < before;
+        let was_there = own.remove(&serial);
         if own.is_empty() {
             self.answered.remove(&peer);
             self.answered.shrink_if_sparse(0);
