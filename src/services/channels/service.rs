@@ -420,5 +420,7 @@ pub(super) fn reply_to(peer: Peer, own: Encoded<'_>, effects: &mut Effects<'_>) 
 
 /// Entries for which the map of those that arrive keeps room.
 const ARRIVING_KEPT: usize = 64;
+/// Of one connection that is looked at, in units of [`crate::work`].
+pub(super) const LOOK_WORK: u64 = 50;
 /// Between two looks at what is due, in milliseconds: half a second is the shortest time that is configured.
 const TICK_MS: u64 = 128;

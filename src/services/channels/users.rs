@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::clients::Phase;
 use super::operations::{Action, Operation, Whose};
-use super::service::{Channels, reply_to};
+use super::service::{Channels, LOOK_WORK, reply_to};
 use super::subscribe::Joining;
 use super::to_home::{LeaveReply, Told};
 use super::tokens::ttl;
@@ -193,7 +193,5 @@ impl Channels {
 /// A part of one operation, and the parts of a turn: a quarter of it, as a turn is by default.
 const PART_WORK: u64 = 250_000;
 const TURN_WORK: u64 = 1_000_000;
-/// A slot is looked at.
-const LOOK_WORK: u64 = 50;
 /// A connection of the user is compared with one that is not meant.
 const EXCEPTION_WORK: u64 = 5;
