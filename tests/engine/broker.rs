@@ -10,7 +10,8 @@ use tidegate::channels::Position;
 use tidegate::channels::remote::{
     Batch, BrokerCommand, BrokerError, BrokerEvent, Placement, Retention, Span,
 };
-use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+use tidegate::control::engine::{EventSender, event_queue};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::wait::TIMEOUT;
 
@@ -30,19 +31,18 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts an adapter, and does not wait.
     pub(crate) fn start<F: Future<Output = ()>>(
-        adapter: impl FnOnce(UnboundedReceiver<BrokerCommand>, Sender<BrokerEvent>) -> F
-        + Send
-        + 'static,
+        adapter: impl FnOnce(UnboundedReceiver<BrokerCommand>, EventSender) -> F + Send + 'static,
     ) -> Self {
         let (commands, receiver) = unbounded_channel();
         let (heard, events) = sync_channel(EVENTS_MAX);
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let (sender, mut spoken) = channel(EVENTS_MAX);
+            let (sender, mut spoken) = event_queue(EVENTS_MAX);
             // A test that reads no events has the adapter wait, as a slow gateway does.
             let forwarding = thread::spawn(move || {
-                while let Some(event) = spoken.blocking_recv() {
-                    if heard.send(event).is_err() {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                while let Some(own) = runtime.block_on(spoken.recv()) {
+                    if heard.send(own.event).is_err() {
                         break;
                     }
                 }

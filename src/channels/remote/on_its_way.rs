@@ -114,7 +114,7 @@ mod tests {
         let payload = Payload::new(vec![1; 60], room.take(60));
         assert!(payload.is_charged() && room.take(41).is_none());
         let other = payload.clone();
-        assert_eq!((&*other, room.clone().free_bytes()), (&[1; 60][..], 40));
+        assert_eq!((&*other, room.free_bytes()), (&[1; 60][..], 40));
         drop(payload);
         assert_eq!(room.free_bytes(), 40);
         drop(other);

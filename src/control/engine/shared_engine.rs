@@ -12,12 +12,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc::{
-    Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel,
-};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::event_queue::{EventReceiver, EventSender, QueuedEvent, event_queue};
 use crate::centrifugo::parse_presence;
 use crate::channels::EngineError;
 use crate::channels::remote::{
@@ -33,7 +32,7 @@ use crate::timer::Millis;
 
 /// Runs an adapter of a broker until its commands are closed.
 pub(in crate::control) type RunBroker =
-    Box<dyn Fn(UnboundedReceiver<BrokerCommand>, Sender<BrokerEvent>) -> BrokerTask + Send + Sync>;
+    Box<dyn Fn(UnboundedReceiver<BrokerCommand>, EventSender) -> BrokerTask + Send + Sync>;
 
 /// An adapter that runs.
 pub(in crate::control) type BrokerTask = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -237,7 +236,7 @@ struct EngineJob {
 impl Job for EngineJob {
     fn begin(&self, tasks: &Tasks) {
         let (commands, to_broker) = unbounded_channel();
-        let (from_broker, events) = channel(EVENTS_WAITING_MAX);
+        let (from_broker, events) = event_queue(EVENTS_WAITING_MAX);
         tasks.spawn_vital((self.state.run_broker)(to_broker, from_broker));
         tasks.spawn_vital(drive(Arc::clone(&self.state), commands, events));
     }
@@ -249,7 +248,7 @@ impl Job for EngineJob {
 async fn drive(
     state: Arc<State>,
     commands: UnboundedSender<BrokerCommand>,
-    mut events: Receiver<BrokerEvent>,
+    mut events: EventReceiver,
 ) {
     let mut turn = Turn::new(commands);
     // What was asked in a run before is not answered in this one.
@@ -264,13 +263,15 @@ async fn drive(
             () = state.is_asked.notified() => state.take_questions(&mut turn),
             _ = ticks.tick() => state.tick(&mut turn),
             next = next_event(&credits, &mut events) => {
-                let Some((event, permit)) = next else { return };
-                credit = permit;
+                let Some((QueuedEvent { event, room }, permit)) = next else { return };
+                let mut own = Credit { _delivery: permit, rooms: room.into_iter().collect() };
                 state.take_event(event, &mut turn);
                 for _ in 1..EVENTS_AT_ONCE {
-                    let Ok(event) = events.try_recv() else { break };
+                    let Some(QueuedEvent { event, room }) = events.try_recv() else { break };
+                    own.rooms.extend(room);
                     state.take_event(event, &mut turn);
                 }
+                credit = Some(own);
                 // One turn for what was asked meanwhile: subscriptions go out together.
                 state.take_questions(&mut turn);
             }
@@ -283,10 +284,18 @@ async fn drive(
 /// comes from.
 async fn next_event(
     credits: &Arc<Semaphore>,
-    events: &mut Receiver<BrokerEvent>,
-) -> Option<(BrokerEvent, Option<OwnedSemaphorePermit>)> {
+    events: &mut EventReceiver,
+) -> Option<(QueuedEvent, Option<OwnedSemaphorePermit>)> {
     let permit = Arc::clone(credits).acquire_owned().await.ok();
     events.recv().await.map(|event| (event, permit))
+}
+
+/// What waits for the loops, until they have taken all that has come of it.
+struct Credit {
+    /// One delivery.
+    _delivery: Option<OwnedSemaphorePermit>,
+    /// The room of the events.
+    rooms: Vec<OwnedSemaphorePermit>,
 }
 
 /// What is used from turn to turn.
@@ -476,7 +485,7 @@ impl State {
     }
 
     /// Gives out what the follower wants.
-    fn finish(self: &Arc<Self>, turn: &mut Turn, credit: Option<OwnedSemaphorePermit>) {
+    fn finish(self: &Arc<Self>, turn: &mut Turn, credit: Option<Credit>) {
         self.take_node_events(turn);
         self.follower().flush(self.now(), &mut turn.output);
         for command in turn.output.commands.drain(..) {

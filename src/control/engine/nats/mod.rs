@@ -49,13 +49,14 @@ pub use self::settings::{
     PARTITIONS_MAX, PREFIX_BYTES_MAX, SubjectPrefix,
 };
 use crate::channels::remote::{BrokerCommand, BrokerEvent};
+use crate::control::engine::event_queue::EventSender;
 
 /// Carries out commands by NATS until `commands` or `events` is closed. It never ends by itself: it connects
 /// again, with a pause of 50 ms to 2 s between attempts. While `events` is full, it does nothing else.
 pub async fn run_nats(
     settings: NatsEngineSettings,
     mut commands: mpsc::UnboundedReceiver<BrokerCommand>,
-    events: mpsc::Sender<BrokerEvent>,
+    events: EventSender,
 ) {
     let mut pause = PAUSE_MIN;
     let mut reported = None;
@@ -104,7 +105,7 @@ pub async fn check_nats(settings: &NatsEngineSettings) -> Result<(), NatsError> 
 async fn serve(
     session: session::Session,
     commands: &mut mpsc::UnboundedReceiver<BrokerCommand>,
-    events: &mpsc::Sender<BrokerEvent>,
+    events: &EventSender,
 ) -> Option<error::Lost> {
     // What was asked before is of an earlier time.
     while commands.try_recv().is_ok() {}

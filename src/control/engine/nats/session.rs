@@ -22,6 +22,7 @@ use crate::channels::Position;
 use crate::channels::remote::{
     Audience, BrokerCommand, BrokerError, BrokerEvent, Payload, Placement, Retention,
 };
+use crate::control::engine::event_queue::EventSender;
 
 /// A connection that serves.
 pub(super) struct Session {
@@ -130,7 +131,7 @@ impl Session {
     pub(super) async fn run(
         mut self,
         commands: &mut mpsc::UnboundedReceiver<BrokerCommand>,
-        events: &mpsc::Sender<BrokerEvent>,
+        events: &EventSender,
     ) -> Ended {
         loop {
             if let Err(ended) = self.step(commands, events).await {
@@ -142,7 +143,7 @@ impl Session {
     async fn step(
         &mut self,
         commands: &mut mpsc::UnboundedReceiver<BrokerCommand>,
-        events: &mpsc::Sender<BrokerEvent>,
+        events: &EventSender,
     ) -> Result<(), Ended> {
         let said = match self.next(commands).await {
             Next::Notice(notice) => {
@@ -307,7 +308,7 @@ impl Session {
     async fn answered(
         &mut self,
         message: Message,
-        events: &mpsc::Sender<BrokerEvent>,
+        events: &EventSender,
     ) -> Result<Option<BrokerEvent>, Ended> {
         let Some((waiter, message)) = self.nats.caller.answered(message) else { return Ok(None) };
         match waiter {
@@ -372,7 +373,7 @@ impl Session {
         Some(BrokerEvent::Live { channel, place, payload })
     }
 
-    async fn tick(&mut self, events: &mpsc::Sender<BrokerEvent>) -> Result<(), Ended> {
+    async fn tick(&mut self, events: &EventSender) -> Result<(), Ended> {
         // Answers may have come while the events were full.
         while let Some(answer) = self.answers.next().now_or_never() {
             if let Some(said) = self.answered(answer.ok_or_else(closed)?, events).await? {
@@ -445,7 +446,7 @@ fn noticed(notice: Option<Event>) -> Result<(), Lost> {
     }
 }
 
-async fn say(events: &mpsc::Sender<BrokerEvent>, event: BrokerEvent) -> Result<(), Ended> {
+async fn say(events: &EventSender, event: BrokerEvent) -> Result<(), Ended> {
     events.send(event).await.map_err(|_| Ended::Over)
 }
 

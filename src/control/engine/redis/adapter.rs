@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::mpsc::{Sender, UnboundedReceiver};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep};
 
 use super::names::Names;
@@ -13,13 +13,14 @@ use super::servers::Servers;
 use super::session::{End, Session};
 use super::settings::{RedisEngineSettings, RedisKind};
 use crate::channels::remote::{BrokerCommand, BrokerEvent};
+use crate::control::engine::event_queue::EventSender;
 
 /// Carries out commands in Redis, and says what it hears there. It ends when `commands` is closed, or `events`
 /// is.
 pub async fn run_redis(
     settings: RedisEngineSettings,
     mut commands: UnboundedReceiver<BrokerCommand>,
-    events: Sender<BrokerEvent>,
+    events: EventSender,
 ) {
     let is_clustered = matches!(settings.kind, RedisKind::Cluster);
     let names = Names::new(&settings.prefix, is_clustered);

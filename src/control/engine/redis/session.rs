@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use redis::Value;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use tokio::sync::mpsc::{Sender, UnboundedReceiver};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::failure::{Failure, is_fatal};
@@ -25,12 +25,13 @@ use crate::channels::remote::{
     Audience, BrokerCommand, BrokerError, BrokerEvent, POSITIONS_MAX, Placement, Retention,
 };
 use crate::channels::{Epoch, Position};
+use crate::control::engine::event_queue::EventSender;
 
 /// Carries out commands.
 pub(super) struct Session<'s> {
     names: &'s Names,
     servers: Servers,
-    events: &'s Sender<BrokerEvent>,
+    events: &'s EventSender,
     beat: u32,
     beats: Interval,
     /// Beats that a request may take.
@@ -78,7 +79,7 @@ impl<'s> Session<'s> {
     pub(super) fn new(
         names: &'s Names,
         servers: Servers,
-        events: &'s Sender<BrokerEvent>,
+        events: &'s EventSender,
         request: Duration,
     ) -> Self {
         let mut beats = interval(BEAT);
