@@ -11,7 +11,8 @@ use crate::timer::{Millis, WallTime};
 /// loops, so what it keeps needs locks that are held for a moment only.
 pub trait EventBackend: Send + Sync {
     /// Asks whether a client is let in. [`EventAnswer`]s come to `opening.answer_to`, possibly before this
-    /// returns: the first decides, and one follows each further request to the backend.
+    /// returns: the first decides, and one follows each further request to the backend. The head is held, and
+    /// charged by who asks, until an answer releases it.
     fn open(&self, opening: EventOpening);
 
     /// The client has sent this, of which a copy is held until an answer releases it.
@@ -83,9 +84,9 @@ pub struct EventAnswer {
     /// Whether more is to be done, which comes when [this is](EventBackend::part_done). Until then no request is
     /// made about the connection.
     pub has_more: bool,
-    /// Bytes that are held for it from now on, beside those of its messages.
+    /// Bytes that are held for it beyond what is charged.
     pub charged_bytes: usize,
-    /// Bytes that are no longer held for it.
+    /// Bytes that are no longer held for it, of messages or with the end of its head.
     pub released_bytes: usize,
     /// Whether it is read again.
     pub resumes: bool,
@@ -116,7 +117,7 @@ impl EventBackend for NoEventBackend {
             actions: Vec::new(),
             has_more: false,
             charged_bytes: 0,
-            released_bytes: 0,
+            released_bytes: opening.head.held_bytes(),
             resumes: false,
             is_reminder: false,
             is_over: true,

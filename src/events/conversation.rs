@@ -204,6 +204,13 @@ impl Conversation {
         self.waiting_bytes + self.under_way.as_ref().map_or(0, |own| own.message_bytes)
     }
 
+    /// Bytes that are kept as long as the connection is there, because the backend has asked for that.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        let pair = |own: &(Box<str>, Box<str>)| size_of_val(own) + own.0.len() + own.1.len();
+        self.meta.iter().map(pair).sum()
+    }
+
     /// Whether the backend is still told of what the client does.
     #[must_use]
     pub fn is_told(&self) -> bool {

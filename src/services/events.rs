@@ -177,9 +177,10 @@ impl Events {
             self.send_timed(peer, due, effects);
         }
         if is_over {
-            self.members.remove(peer);
+            self.forget(peer, effects);
         } else {
             self.ask_for_reminder(peer, now);
+            self.charge_record(peer, effects);
         }
     }
 
@@ -205,6 +206,24 @@ impl Events {
 }
 
 impl Events {
+    /// Charges the pool with what backends want to be kept of a connection.
+    fn charge_record(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+        let (before, now) = self.members.recount(peer);
+        match now.checked_sub(before) {
+            Some(0) => {}
+            Some(more) => effects.charge(peer, more),
+            None => effects.discharge(before - now),
+        }
+    }
+
+    /// A connection has ended.
+    fn forget(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+        let charged = self.members.remove(peer);
+        if charged > 0 {
+            effects.discharge(charged);
+        }
+    }
+
     /// Has something done for members from the next turn on, a part of them in each.
     fn put_off(&mut self, task: Task, peers: Vec<Peer>, effects: &mut Effects<'_>) {
         self.jobs.add(task, peers);
@@ -278,12 +297,10 @@ impl Service for Events {
         let (Some(request), Some(sender)) = (connect.request(), &self.sender) else {
             return Err(Rejection::bad_request("this route takes requests of HTTP only"));
         };
-        let opening = EventOpening {
-            peer,
-            head: self.head(connect, request),
-            answer_to: sender.clone(),
-            now: effects.now(),
-        };
+        let head = self.head(connect, request);
+        // The backend gets it with each request as long as the connection is there.
+        effects.charge(peer, head.held_bytes());
+        let opening = EventOpening { peer, head, answer_to: sender.clone(), now: effects.now() };
         self.settings.backend.open(opening);
         Ok(Admission::Later)
     }
@@ -342,7 +359,7 @@ impl Service for Events {
             | CloseReason::Unfinished
             | CloseReason::Violation(_) => End::Gone,
         };
-        self.members.remove(peer);
+        self.forget(peer, effects);
         let reason = self.close_reasons.remove(&peer).unwrap_or_default();
         self.close_reasons.shrink_if_sparse(0);
         self.settings.backend.end(peer, end, &reason, effects.now());

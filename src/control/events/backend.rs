@@ -69,7 +69,8 @@ pub(super) struct Entry {
     pub(super) style: Option<Arc<GatewayStyle>>,
     /// When the client has asked to be let in.
     pub(super) opened_at: WallTime,
-    /// Bytes that the loop has charged and was not told to release.
+    /// Bytes that the loop has charged and was not told to release: of messages, of the head, and of what the backend
+    /// has kept.
     charged: usize,
     /// Whether the loop does not read the client.
     is_paused: bool,
@@ -187,7 +188,8 @@ impl EventBackend for EventBackends {
             own.counters.event_drops.add(1);
             let rejection =
                 Rejection::unavailable(RETRY_AFTER_S, "the backend fails, try again later");
-            let answer = EventAnswer { decision: Some(Err(rejection)), ..nothing(peer) };
+            let (decision, released_bytes) = (Some(Err(rejection)), head.held_bytes());
+            let answer = EventAnswer { decision, released_bytes, ..nothing(peer) };
             return answer_to.post(Box::new(answer));
         }
         let settings = own.settings();
@@ -198,9 +200,9 @@ impl EventBackend for EventBackends {
             },
             style: settings.gateway_style.clone(),
             opened_at: wall_now(),
+            charged: head.held_bytes(),
             head: Arc::new(head),
             answer_to,
-            charged: 0,
             is_paused: false,
             is_let_in: false,
             is_gone: false,
@@ -372,7 +374,7 @@ impl Conversations {
         let is_told = !entry.is_gone;
         let actions = if is_told { left.next_part() } else { Vec::new() };
         let has_more = is_told && !left.is_empty();
-        let held = entry.conversation.held_bytes() + if has_more { left.held_bytes() } else { 0 };
+        let held = entry.held_bytes() + if has_more { left.held_bytes() } else { 0 };
         let charged_bytes = held.saturating_sub(entry.charged);
         let released_bytes = entry.charged.saturating_sub(held);
         entry.charged = held;
@@ -435,9 +437,12 @@ impl Conversations {
 }
 
 impl State {
+    /// Nothing more is held for a connection.
     fn remove(&mut self, peer: Peer) {
-        self.by_peer.remove(&peer);
+        let Some(entry) = self.by_peer.remove(&peer) else { return };
         self.by_peer.shrink_if_sparse(0);
+        let answer = EventAnswer { released_bytes: entry.charged, ..nothing(peer) };
+        entry.answer_to.post(Box::new(answer));
     }
 }
 
@@ -452,7 +457,13 @@ impl Entry {
 
     fn is_over(&self) -> bool {
         let is_awaited = self.is_let_in && !self.is_gone;
-        !self.is_busy && !is_awaited && self.conversation.has_ended() && self.charged == 0
+        !self.is_busy && !is_awaited && self.conversation.has_ended()
+    }
+
+    /// Bytes that are held for the connection.
+    fn held_bytes(&self) -> usize {
+        let own = &self.conversation;
+        own.held_bytes() + own.kept_bytes() + self.head.held_bytes()
     }
 }
 

@@ -160,7 +160,7 @@ mod tests {
         let asked = members.begin_refresh("a");
         jobs.add(Task::Refresh, asked);
         close_all(&mut jobs, &mut members, CloseCode::NORMAL);
-        (1..3000).for_each(|index| members.remove(peer(index)));
+        (1..3000).for_each(|index| assert_eq!(members.remove(peer(index)), 0));
         let done = run(&mut jobs, &mut members).0;
         assert_eq!(done, [(0, None), (0, Some(CloseCode::NORMAL))]);
         assert!(jobs.is_empty());

@@ -74,6 +74,8 @@ struct Record {
     delayed: Option<(Timed, Millis)>,
     /// When the earliest of these is due for which a reminder was asked.
     reminder: Option<Millis>,
+    /// Bytes that are charged to the pool for it.
+    charged_bytes: usize,
     /// Whether it is to be closed, and whether its backend is to be asked about it.
     is_closing: bool,
     awaits_refresh: bool,
@@ -133,14 +135,26 @@ impl Members {
         place.is_in_topic().then_some(name)
     }
 
-    /// A connection has ended.
-    pub(super) fn remove(&mut self, peer: Peer) {
-        let Some(record) = self.by_peer.remove(&peer) else { return };
+    /// What is charged for a connection before and after this, which is to be called when more or less may be kept
+    /// about it.
+    pub(super) fn recount(&mut self, peer: Peer) -> (usize, usize) {
+        let Some(record) = self.by_peer.get_mut(&peer) else { return (0, 0) };
+        let held = record.held_bytes();
+        let now = if held > UNCHARGED_BYTES_MAX { held } else { 0 };
+        let before = std::mem::replace(&mut record.charged_bytes, now);
+        self.trim(peer);
+        (before, now)
+    }
+
+    /// A connection has ended. Gives the bytes that are charged for it.
+    pub(super) fn remove(&mut self, peer: Peer) -> usize {
+        let Some(record) = self.by_peer.remove(&peer) else { return 0 };
         self.kept_alive -= usize::from(record.keep_alive.is_some());
         for (name, place) in record.channels.iter().zip(&record.places) {
             self.leave(name, *place);
         }
         self.trim(peer);
+        record.charged_bytes
     }
 
     /// Has all members of a channel closed. From now on each is in no channel, and nothing else is kept about
@@ -155,8 +169,9 @@ impl Members {
         let members: Vec<Peer> = closed.members().collect();
         for peer in &members {
             let Some(own) = self.by_peer.get_mut(peer) else { continue };
-            let awaits_refresh = own.awaits_refresh;
-            let closing = Record { is_closing: true, awaits_refresh, ..Record::default() };
+            let (awaits_refresh, charged_bytes) = (own.awaits_refresh, own.charged_bytes);
+            let closing =
+                Record { is_closing: true, awaits_refresh, charged_bytes, ..Record::default() };
             let record = std::mem::replace(own, closing);
             self.kept_alive -= usize::from(record.keep_alive.is_some());
             for (other, place) in record.channels.iter().zip(&record.places) {
@@ -429,9 +444,18 @@ impl MemberIndex {
 impl Record {
     fn is_empty(&self) -> bool {
         let Self { channels, places: _, meta, keep_alive, delayed, reminder: _, .. } = self;
-        let Self { is_closing, awaits_refresh, .. } = *self;
-        let has_none = channels.is_empty() && meta.is_empty();
+        let Self { is_closing, awaits_refresh, charged_bytes, .. } = *self;
+        let has_none = channels.is_empty() && meta.is_empty() && charged_bytes == 0;
         has_none && keep_alive.is_none() && delayed.is_none() && !is_closing && !awaits_refresh
+    }
+
+    /// Bytes of what backends have said, which may be many.
+    fn held_bytes(&self) -> usize {
+        let pair = |own: &(Box<str>, Box<str>)| size_of_val(own) + own.0.len() + own.1.len();
+        let kept = self.keep_alive.as_ref().map_or(0, |own| own.message.content.len());
+        let delayed = self.delayed.as_ref().map_or(0, |(own, _)| own.content.len());
+        let names = self.channels.iter().map(|own| own.len()).sum::<usize>();
+        names + kept + delayed + self.meta.iter().map(pair).sum::<usize>()
     }
 
     /// The index of a channel among those of the connection.
@@ -462,6 +486,8 @@ impl KeptAlive {
 const CHANNELS_MAX: usize = 20;
 /// 4 KiB, and 8 KiB of members with filters, which a channel keeps as long as it has a member.
 const MEMBERS_KEPT: usize = 256;
+/// What may be kept about one connection that is not charged.
+const UNCHARGED_BYTES_MAX: usize = 256;
 /// Values that are kept about one connection.
 const META_MAX: usize = 32;
 /// A member is looked up.
@@ -499,6 +525,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_about_a_connection_is_counted_until_it_goes() {
+        let mut own = Members::default();
+        assert_eq!(own.recount(peer(1)), (0, 0));
+        own.set_meta(peer(1), "user", Some("ann"));
+        assert_eq!(own.recount(peer(1)), (0, 0), "most keep little");
+        own.set_meta(peer(1), "text", Some(&"x".repeat(1000)));
+        own.delay(peer(1), timed(&"y".repeat(500), 9), Millis(0));
+        let (before, all) = own.recount(peer(1));
+        assert!(before == 0 && (1500..1600).contains(&all), "{all}");
+        own.flush(peer(1));
+        let (before, rest) = own.recount(peer(1));
+        assert!(before == all && (1000..1100).contains(&rest), "{rest}");
+        // One of which nothing is kept any more is charged until that is counted.
+        own.set_meta(peer(1), "user", None);
+        own.set_meta(peer(1), "text", None);
+        assert_eq!(own.recount(peer(1)), (rest, 0));
+        assert!(own.by_peer.is_empty());
+        own.set_meta(peer(1), "text", Some(&"x".repeat(1000)));
+        joins(&mut own, 1, "a");
+        let (_, again) = own.recount(peer(1));
+        own.begin_close("a", |_, _| {});
+        assert_eq!((own.remove(peer(1)), own.remove(peer(1))), (again, 0));
+    }
+
+    #[test]
     fn members_come_and_go() {
         let mut own = Members::default();
         assert!(joins(&mut own, 1, "a"));
@@ -525,7 +576,7 @@ mod tests {
         for number in 1..all {
             match number % 2 {
                 0 => assert!(own.unsubscribe(peer(number), "a").is_some()),
-                _ => own.remove(peer(number)),
+                _ => assert_eq!(own.remove(peer(number)), 0),
             }
         }
         assert_eq!(peers(&own, "a"), [peer(0)]);

@@ -27,7 +27,7 @@ use tidegate::ws::CloseCode;
 use crate::client::Client;
 use crate::operator::send;
 use crate::services::Journal;
-use crate::wire::{PING, PONG, TEXT};
+use crate::wire::{PING, PONG, TEXT, upgrade_request};
 use crate::world::{Setup, World, socket};
 
 const LIMITS: ConversationLimits =
@@ -45,6 +45,8 @@ struct Entry {
     /// The bodies of all requests, in order.
     told: Vec<Vec<u8>>,
     charged: usize,
+    /// Bytes of the head, until nothing more is held.
+    head_bytes: usize,
     is_paused: bool,
     is_let_in: bool,
     is_gone: bool,
@@ -115,6 +117,7 @@ impl Scripted {
         let decision = (request.about == About::Opening).then(|| Ok(Accept::default()));
         entry.post(decision, actions);
         entry.begin();
+        entry.release();
     }
 
     /// Makes the client of an entry a member of a channel.
@@ -148,10 +151,19 @@ impl Scripted {
         let actions = if is_dropped { vec![Action::Drop] } else { Vec::new() };
         entry.post(decision, actions);
         entry.begin();
+        entry.release();
     }
 }
 
 impl Entry {
+    /// Gives the head back if nothing more is told of the connection.
+    fn release(&mut self) {
+        let is_over = self.conversation.has_ended() && (self.is_gone || !self.is_let_in);
+        if is_over && std::mem::take(&mut self.head_bytes) > 0 {
+            self.post(None, Vec::new());
+        }
+    }
+
     fn post(&mut self, decision: Option<Result<Accept, Rejection>>, actions: Vec<Action>) {
         assert!(self.rest.is_empty(), "one reply is obeyed after the other");
         self.rest = actions.into();
@@ -164,7 +176,7 @@ impl Entry {
             self.rest = ActionParts::default();
         }
         let actions = if is_reminder { Vec::new() } else { self.rest.next_part() };
-        let held = self.conversation.held_bytes() + self.rest.held_bytes();
+        let held = self.conversation.held_bytes() + self.head_bytes + self.rest.held_bytes();
         let released_bytes = self.charged.saturating_sub(held);
         let charged_bytes = held.saturating_sub(self.charged);
         self.charged = held;
@@ -195,7 +207,8 @@ impl EventBackend for Scripted {
             answer_to: opening.answer_to,
             under_way: None,
             told: Vec::new(),
-            charged: 0,
+            charged: opening.head.held_bytes(),
+            head_bytes: opening.head.held_bytes(),
             is_paused: false,
             is_let_in: false,
             is_gone: false,
@@ -232,6 +245,8 @@ impl EventBackend for Scripted {
             if !entry.rest.is_empty() {
                 entry.post_part(None, false);
             }
+            entry.begin();
+            entry.release();
         });
     }
 
@@ -387,6 +402,70 @@ fn finish(world: &mut World, backend: &Scripted, senders: &mut [Sender], deaths:
         assert!((entry.is_gone || !entry.is_let_in) && entry.charged == 0);
     }
     assert_eq!(world.counter("pool_bytes_now"), 0, "nothing is held when all is quiet");
+}
+
+/// What is held for a connection as long as it is there is charged: its request, and what its backend has kept.
+#[test]
+fn the_heads_of_connections_and_what_is_kept_about_them_are_charged() {
+    let backend = Arc::new(Scripted::default());
+    let mut world = world(3, &backend);
+    let pool = |world: &World| usize::try_from(world.counter("pool_bytes_now")).unwrap();
+    let cookie = format!("Cookie: {}\r\n\r\n", "c".repeat(3000));
+    let mut clients: Vec<Client> = Vec::new();
+    for index in 0..10 {
+        let mut client = world.connect(0);
+        let mut request = upgrade_request("/events");
+        request.truncate(request.len() - 2);
+        request.extend(cookie.as_bytes());
+        client.send(&request);
+        world.exchange(&mut client);
+        // One is refused.
+        if index == 9 {
+            backend.fail(index)
+        } else {
+            backend.answer(index)
+        }
+        world.exchange(&mut client);
+        assert_eq!(client.received.status, Some(if index == 9 { 502 } else { 101 }));
+        clients.push(client);
+    }
+    // Its backend is told of the end, and then it is forgotten.
+    answer_all(&mut world, &backend);
+    clients[9].connection.reset();
+    world.settle();
+    let heads = pool(&world);
+    // A buffer of requests may be free, and is kept for a while.
+    assert!((9 * 3000..9 * 3400 + 4096).contains(&heads), "{heads}");
+    let meta = |value: Option<String>| Action::Control(Control::SetMeta("text".to_owned(), value));
+    backend.entries()[0].post(None, vec![meta(Some("x".repeat(2000)))]);
+    world.settle();
+    let more = pool(&world) - heads;
+    assert!((2000..2100).contains(&more), "{more}");
+    backend.entries()[0].post(None, vec![meta(None)]);
+    backend.entries()[1].post(None, vec![meta(Some("x".repeat(2000)))]);
+    world.settle();
+    assert_eq!(pool(&world), heads + more);
+    for client in &clients {
+        client.connection.reset();
+    }
+    world.settle();
+    // Their backend is told that they have gone, and needs the head for that.
+    assert!((9 * 3000..=heads).contains(&pool(&world)), "{}", pool(&world));
+    answer_all(&mut world, &backend);
+    world.pass(60_000);
+    assert_eq!(pool(&world), 0);
+}
+
+/// Answers until nothing more is asked.
+fn answer_all(world: &mut World, backend: &Scripted) {
+    loop {
+        let under_way = backend.under_way();
+        under_way.iter().for_each(|index| backend.answer(*index));
+        world.settle();
+        if under_way.is_empty() {
+            return;
+        }
+    }
 }
 
 #[test]
