@@ -78,6 +78,12 @@ impl EventRoutes {
             next.by_route.insert(route.id.clone(), Arc::clone(&backend) as _);
             next.own.insert(route.id.clone(), backend);
         }
+        // A route that is gone for now may come back while its connections are still there: they are known to this one.
+        for (id, backend) in &self.own {
+            if backend.has_connections() {
+                next.own.entry(id.clone()).or_insert_with(|| Arc::clone(backend));
+            }
+        }
         Ok(next)
     }
 

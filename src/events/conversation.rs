@@ -42,6 +42,8 @@ pub struct Conversation {
     phase: Phase,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
+    /// Whether the client is read no more for now.
+    is_paused: bool,
     /// Whether a message has come since the last request.
     has_news: bool,
     under_way: Option<UnderWay>,
@@ -119,6 +121,7 @@ impl Conversation {
             phase: Phase::Opening,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            is_paused: false,
             has_news: false,
             under_way: None,
             replayed_bytes: 0,
@@ -159,6 +162,20 @@ impl Conversation {
     pub fn is_full(&self) -> bool {
         self.waiting_bytes >= self.limits.waiting_bytes_max
             || self.waiting.len() >= self.limits.waiting_messages_max
+    }
+
+    /// To be asked with each message: whether the client is to be read no more for now, as too much of it waits.
+    pub fn pauses(&mut self) -> bool {
+        // Also where a request has taken meanwhile what waited: it is read again when that has ended.
+        self.is_paused |= self.is_full();
+        self.is_paused
+    }
+
+    /// To be asked when a request has ended: whether a client that was to be read no more is read again.
+    pub fn resumes(&mut self) -> bool {
+        let resumes = self.is_paused && !self.is_full();
+        self.is_paused &= !resumes;
+        resumes
     }
 
     /// What the client has said in its close frame beside the code. To be called before
@@ -438,7 +455,7 @@ impl Conversation {
         // To a backend that has not let it in there is nothing to say, but that it may think it has.
         self.phase = Phase::Open;
         self.forget_waiting();
-        self.end = Some(End::Gone);
+        self.end.get_or_insert(End::Gone);
     }
 
     fn finish(&mut self) {

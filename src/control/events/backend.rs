@@ -72,8 +72,6 @@ pub(super) struct Entry {
     /// Bytes that the loop has charged and was not told to release: of messages, of the head, and of what the backend
     /// has kept.
     charged: usize,
-    /// Whether the loop does not read the client.
-    is_paused: bool,
     /// Whether the client was let in. Then its end comes, and until it has come answers may be on their
     /// way that its service has to undo.
     is_let_in: bool,
@@ -85,8 +83,9 @@ pub(super) struct Entry {
     part_done: Option<oneshot::Sender<()>>,
     /// Makes a request if nothing else does.
     timer: Option<AbortHandle>,
-    /// Reminds the service.
+    /// Reminds the service, and when: another run has to be asked again.
     reminder: Option<AbortHandle>,
+    remind_at: Option<Millis>,
 }
 
 /// A request that is to be made.
@@ -178,6 +177,14 @@ impl EventBackends {
     }
 }
 
+impl EventBackends {
+    /// Whether anything is held for a connection.
+    #[must_use]
+    pub fn has_connections(&self) -> bool {
+        !self.0.state().by_peer.is_empty()
+    }
+}
+
 impl EventBackend for EventBackends {
     fn open(&self, opening: EventOpening) {
         let own = &self.0;
@@ -203,13 +210,13 @@ impl EventBackend for EventBackends {
             charged: head.held_bytes(),
             head: Arc::new(head),
             answer_to,
-            is_paused: false,
             is_let_in: false,
             is_gone: false,
             is_busy: false,
             part_done: None,
             timer: None,
             reminder: None,
+            remind_at: None,
         };
         state.by_peer.insert(peer, entry);
         own.go_on(&mut state, peer);
@@ -227,8 +234,7 @@ impl EventBackend for EventBackends {
         // A request that was not begun yet takes it all.
         own.go_on(&mut state, peer);
         let Some(entry) = state.by_peer.get_mut(&peer) else { return EventRoom::Room };
-        entry.is_paused = entry.conversation.is_full();
-        if entry.is_paused { EventRoom::Full } else { EventRoom::Room }
+        if entry.conversation.pauses() { EventRoom::Full } else { EventRoom::Room }
     }
 
     fn end(&self, peer: Peer, end: End, reason: &str, now: Millis) {
@@ -249,9 +255,7 @@ impl EventBackend for EventBackends {
             entry.answer_to.post(Box::new(answer));
         }
         own.go_on(&mut state, peer);
-        if state.by_peer.get(&peer).is_some_and(Entry::is_over) {
-            state.remove(peer);
-        }
+        state.remove_if_over(peer);
     }
 
     fn part_done(&self, peer: Peer, now: Millis) {
@@ -279,19 +283,9 @@ impl EventBackend for EventBackends {
     fn remind(&self, peer: Peer, after_ms: u64, now: Millis) {
         let own = &self.0;
         let mut state = own.state_at(now);
-        // Between two runs there is nothing to wait by; the next answer asks again.
-        let Some(current) = &state.current else { return };
-        let tasks = current.tasks.clone();
         let Some(entry) = state.by_peer.get_mut(&peer).filter(|own| !own.is_gone) else { return };
-        if let Some(reminder) = entry.reminder.take() {
-            reminder.abort();
-        }
-        let answer_to = entry.answer_to.clone();
-        entry.reminder = Some(tasks.spawn(async move {
-            sleep(Duration::from_millis(after_ms)).await;
-            let answer = EventAnswer { is_reminder: true, ..nothing(peer) };
-            answer_to.post(Box::new(answer));
-        }));
+        entry.remind_at = Some(now.plus(after_ms));
+        own.wait_to_remind(&mut state, peer);
     }
 }
 
@@ -352,6 +346,23 @@ impl Conversations {
             .map(|seconds| (self.start)(&current.tasks, Arc::clone(self), peer, Some(seconds)));
     }
 
+    /// Has the service reminded of a connection when it has asked for that, if this is a run.
+    fn wait_to_remind(&self, state: &mut State, peer: Peer) {
+        let now = state.loop_now();
+        let Some(current) = &state.current else { return };
+        let Some(entry) = state.by_peer.get_mut(&peer) else { return };
+        if let Some(reminder) = entry.reminder.take() {
+            reminder.abort();
+        }
+        let Some(at) = entry.remind_at else { return };
+        let answer_to = entry.answer_to.clone();
+        entry.reminder = Some(current.tasks.spawn(async move {
+            sleep(Duration::from_millis(at.0.saturating_sub(now.0))).await;
+            let answer = EventAnswer { is_reminder: true, ..nothing(peer) };
+            answer_to.post(Box::new(answer));
+        }));
+    }
+
     /// A connection was quiet for as long as its backend wants. Whether a request is to be made.
     pub(super) fn is_quiet(&self, peer: Peer) -> bool {
         let mut state = self.state();
@@ -378,8 +389,7 @@ impl Conversations {
         let charged_bytes = held.saturating_sub(entry.charged);
         let released_bytes = entry.charged.saturating_sub(held);
         entry.charged = held;
-        let resumes = entry.is_paused && !entry.conversation.is_full();
-        entry.is_paused &= !resumes;
+        let resumes = entry.conversation.resumes();
         let part_done = has_more.then(|| {
             let (sender, receiver) = oneshot::channel();
             entry.part_done = Some(sender);
@@ -416,12 +426,12 @@ impl Conversations {
             entry.is_busy = false;
         }
         self.go_on(&mut state, peer);
+        state.remove_if_over(peer);
     }
 
     /// The time of the loops, as far as it is known.
     pub(super) fn loop_now(&self) -> Millis {
-        let (told, at) = self.state().loop_time;
-        told.plus(u64::try_from(at.elapsed().as_millis()).unwrap_or(0))
+        self.state().loop_now()
     }
 
     fn state_at(&self, loop_now: Millis) -> MutexGuard<'_, State> {
@@ -437,6 +447,17 @@ impl Conversations {
 }
 
 impl State {
+    fn loop_now(&self) -> Millis {
+        let (told, at) = self.loop_time;
+        told.plus(u64::try_from(at.elapsed().as_millis()).unwrap_or(0))
+    }
+
+    fn remove_if_over(&mut self, peer: Peer) {
+        if self.by_peer.get(&peer).is_some_and(Entry::is_over) {
+            self.remove(peer);
+        }
+    }
+
     /// Nothing more is held for a connection.
     fn remove(&mut self, peer: Peer) {
         let Some(entry) = self.by_peer.remove(&peer) else { return };
@@ -483,8 +504,14 @@ impl Job for Conversations {
         // What waited for the thread to begin anew.
         let peers: Vec<Peer> = state.by_peer.keys().copied().collect();
         for peer in peers {
+            if let Some(entry) = state.by_peer.get_mut(&peer) {
+                // Also one whose task had not begun when the run before has ended.
+                entry.is_busy = false;
+            }
             own.wait(&mut state, peer);
+            own.wait_to_remind(&mut state, peer);
             own.go_on(&mut state, peer);
+            state.remove_if_over(peer);
         }
     }
 
@@ -492,7 +519,7 @@ impl Job for Conversations {
         let mut state = self.state();
         state.current = None;
         for entry in state.by_peer.values_mut() {
-            entry.timer = None;
+            (entry.timer, entry.reminder) = (None, None);
         }
     }
 }

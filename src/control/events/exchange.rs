@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use log::Level;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
@@ -39,13 +40,18 @@ async fn run(all: Arc<Conversations>, peer: Peer, mut is_kept_alive: bool) {
         let about = next.request.about;
         let mut guard = Guard { all: &all, peer, about, is_open: true };
         let mut told = ToldOf { id: connection_id::encode(peer), next, route_key: String::new() };
-        let result = exchange(&all, peer, &mut told).await;
+        // Until the loop has what comes of the reply, and that is charged: otherwise replies would gather that are
+        // read more slowly than they come.
+        let (result, permits) = exchange(&all, peer, &mut told).await;
         let verdict = match told.next.style.clone() {
             None => outcome::verdict(&told.next, result).await,
             Some(style) => gateway_style::verdict(&style, &told, result),
         };
+        // The messages are no longer charged.
+        drop(told);
         let mut broken = None;
         let mut rest = all.took(peer, |entry| take(&all, entry, verdict, &mut broken));
+        drop(permits);
         // The loop has the decision, if there was one to be made.
         guard.about = About::Messages;
         if let Some(broken) = broken {
@@ -85,11 +91,31 @@ impl Drop for Guard<'_> {
     }
 }
 
+/// What a request needs as one of those that are made at once. They are never closed.
+struct Permits {
+    _of_route: Option<OwnedSemaphorePermit>,
+    _of_all: Option<OwnedSemaphorePermit>,
+}
+
+async fn permits(all: &Conversations, told: &ToldOf) -> Permits {
+    let [of_route, of_all] =
+        [&told.next.current.permits, &all.settings().all_requests].map(Arc::clone);
+    Permits {
+        _of_route: of_route.acquire_owned().await.ok(),
+        _of_all: of_all.acquire_owned().await.ok(),
+    }
+}
+
 /// Sends a request, again and again where that is right.
-async fn exchange(all: &Conversations, peer: Peer, told: &mut ToldOf) -> Result<Reply, Unanswered> {
+async fn exchange(
+    all: &Conversations,
+    peer: Peer,
+    told: &mut ToldOf,
+) -> (Result<Reply, Unanswered>, Permits) {
     let mut retries = 0;
     loop {
         all.counters().event_requests.add(1);
+        let permits = permits(all, told).await;
         let result = send(all, peer, told).await;
         let may_retry = match (&result, told.next.request.about) {
             (_, About::Opening) => false,
@@ -99,8 +125,9 @@ async fn exchange(all: &Conversations, peer: Peer, told: &mut ToldOf) -> Result<
             (Ok(reply), About::End) => reply.status.is_server_error(),
         };
         if !may_retry || retries == RETRIES_MAX {
-            return result;
+            return (result, permits);
         }
+        drop(permits);
         sleep(Duration::from_secs(1 << retries) + jitter(peer, retries)).await;
         retries += 1;
         all.counters().event_retries.add(1);
@@ -118,9 +145,6 @@ fn jitter(peer: Peer, retries: u32) -> Duration {
 async fn send(all: &Conversations, peer: Peer, told: &mut ToldOf) -> Result<Reply, Unanswered> {
     let ToldOf { id, next, route_key } = told;
     let settings = all.settings();
-    // They are never closed.
-    let _permit = next.current.permits.acquire().await.ok();
-    let _of_all = settings.all_requests.acquire().await.ok();
     if !all.state().breaker.admits(now()) {
         let why = "it is left alone for a while, after it has failed again and again".to_owned();
         all.counters().event_failures.add(1);

@@ -55,6 +55,27 @@ fn what_comes_while_a_request_is_under_way_travels_in_the_next() {
     assert_eq!((own.next_request(), own.held_bytes()), (None, 0));
 }
 
+/// One that is not read learns by the end of a request that it is again, whenever that has begun.
+#[test]
+fn a_client_of_which_too_much_waits_is_read_again_when_a_request_has_ended() {
+    let mut own = opened();
+    text(&mut own, "first");
+    assert!(!own.pauses());
+    body(&mut own);
+    text(&mut own, &"a".repeat(20));
+    assert!(own.pauses());
+    own.replied(ReplyFacts::default(), b"").unwrap();
+    assert!(!own.resumes(), "as much waits as before");
+    body(&mut own);
+    // What was read before it was paused still comes.
+    text(&mut own, "late");
+    assert!(own.pauses() && !own.is_full());
+    own.replied(ReplyFacts::default(), b"").unwrap();
+    assert!(own.resumes() && !own.resumes());
+    text(&mut own, "b");
+    assert!(!own.pauses());
+}
+
 #[test]
 fn the_client_is_let_in_by_open_and_nothing_else() {
     let replied = |facts: ReplyFacts, body: &[u8]| {

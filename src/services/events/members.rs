@@ -67,7 +67,7 @@ struct Record {
     channels: Vec<Arc<str>>,
     /// For each of these channels where the connection is in it. A list of its own, because filters read
     /// the names as a slice.
-    places: Vec<MemberIndex>,
+    member_indexes: Vec<MemberIndex>,
     meta: Vec<(Box<str>, Box<str>)>,
     keep_alive: Option<KeptAlive>,
     /// A message, and when it is due.
@@ -113,9 +113,9 @@ impl Members {
         }
         let known = self.channels.get_key_value(channel).map(|(name, _)| Arc::clone(name));
         let name = known.unwrap_or_else(|| channel.into());
-        let place = self.channels.entry(Arc::clone(&name)).or_default().join(peer, filters);
+        let member_index = self.channels.entry(Arc::clone(&name)).or_default().join(peer, filters);
         record.channels.push(Arc::clone(&name));
-        record.places.push(place);
+        record.member_indexes.push(member_index);
         Change { leaves, joins: filters.is_empty().then_some(name) }
     }
 
@@ -124,15 +124,16 @@ impl Members {
         let record = self.by_peer.get_mut(&peer)?;
         let index = record.index_of(channel)?;
         let name = record.channels.swap_remove(index);
-        let place = record.places.swap_remove(index);
+        let member_index = record.member_indexes.swap_remove(index);
         if let Some(kept) = &mut record.keep_alive
-            && let Some(sent_at) = self.channels.get(&name).and_then(|own| own.last_sent(place))
+            && let Some(sent_at) =
+                self.channels.get(&name).and_then(|own| own.last_sent(member_index))
         {
             kept.note_sent(sent_at);
         }
-        self.leave(&name, place);
+        self.leave(&name, member_index);
         self.trim(peer);
-        place.is_in_topic().then_some(name)
+        member_index.is_in_topic().then_some(name)
     }
 
     /// What is charged for a connection before and after this, which is to be called when more or less may be kept
@@ -150,8 +151,8 @@ impl Members {
     pub(super) fn remove(&mut self, peer: Peer) -> usize {
         let Some(record) = self.by_peer.remove(&peer) else { return 0 };
         self.kept_alive -= usize::from(record.keep_alive.is_some());
-        for (name, place) in record.channels.iter().zip(&record.places) {
-            self.leave(name, *place);
+        for (name, member_index) in record.channels.iter().zip(&record.member_indexes) {
+            self.leave(name, *member_index);
         }
         self.trim(peer);
         record.charged_bytes
@@ -174,10 +175,10 @@ impl Members {
                 Record { is_closing: true, awaits_refresh, charged_bytes, ..Record::default() };
             let record = std::mem::replace(own, closing);
             self.kept_alive -= usize::from(record.keep_alive.is_some());
-            for (other, place) in record.channels.iter().zip(&record.places) {
+            for (other, member_index) in record.channels.iter().zip(&record.member_indexes) {
                 // The one that is closed is gone already.
-                self.leave(other, *place);
-                if place.is_in_topic() {
+                self.leave(other, *member_index);
+                if member_index.is_in_topic() {
                     left(*peer, other);
                 }
             }
@@ -296,7 +297,7 @@ impl Members {
             due.extend(record.delayed.take().map(|(message, _)| message));
         }
         if let Some(kept) = &mut record.keep_alive {
-            let channels = record.channels.iter().zip(&record.places);
+            let channels = record.channels.iter().zip(&record.member_indexes);
             let published =
                 channels.filter_map(|(name, own)| self.channels.get(name)?.last_sent(*own));
             let sent_at = if due.is_empty() { published.max() } else { Some(now) };
@@ -351,20 +352,20 @@ impl Members {
     /// not in the members of the channel.
     fn filters(&self, peer: Peer, channel: &str) -> Option<&[Filter]> {
         let record = self.by_peer.get(&peer)?;
-        let place = record.places[record.index_of(channel)?];
-        self.channels.get(channel)?.at(place).map(|(_, filters)| filters)
+        let member_index = record.member_indexes[record.index_of(channel)?];
+        self.channels.get(channel)?.at(member_index).map(|(_, filters)| filters)
     }
 
-    /// Takes the member at this place, whose record no longer lists the channel, out of it.
-    fn leave(&mut self, name: &str, place: MemberIndex) {
+    /// Takes the member with this index, whose record no longer lists the channel, out of it.
+    fn leave(&mut self, name: &str, member_index: MemberIndex) {
         let Some(channel) = self.channels.get_mut(name) else { return };
-        channel.remove(place);
-        // Another one has taken its place.
-        if let Some((moved, _)) = channel.at(place)
+        channel.remove(member_index);
+        // Another one has taken its index.
+        if let Some((moved, _)) = channel.at(member_index)
             && let Some(record) = self.by_peer.get_mut(&moved)
             && let Some(index) = record.index_of(name)
         {
-            record.places[index] = place;
+            record.member_indexes[index] = member_index;
         }
         if channel.plain.is_empty() && channel.filtered.is_empty() {
             self.channels.remove(name);
@@ -396,9 +397,9 @@ impl Channel {
         self.plain.iter().map(|own| own.peer).chain(filtered)
     }
 
-    /// The member at a place, and its filters.
-    fn at(&self, place: MemberIndex) -> Option<(Peer, &[Filter])> {
-        match place {
+    /// The member with an index, and its filters.
+    fn at(&self, member_index: MemberIndex) -> Option<(Peer, &[Filter])> {
+        match member_index {
             MemberIndex::Plain(index) => {
                 self.plain.get(index as usize).map(|own| (own.peer, Default::default()))
             }
@@ -408,10 +409,10 @@ impl Channel {
         }
     }
 
-    /// Takes a member out. Not by `remove`: that would move all members behind, and each has a place to
+    /// Takes a member out. Not by `remove`: that would move all members behind, and each has an index to
     /// correct.
-    fn remove(&mut self, place: MemberIndex) {
-        match place {
+    fn remove(&mut self, member_index: MemberIndex) {
+        match member_index {
             MemberIndex::Plain(index) => {
                 self.plain.swap_remove(index as usize);
                 self.plain.shrink_if_sparse(MEMBERS_KEPT);
@@ -423,10 +424,10 @@ impl Channel {
         }
     }
 
-    /// When the member at a place was last sent a publication to the topic. Of one with filters each is noted
+    /// When the member with an index was last sent a publication to the topic. Of one with filters each is noted
     /// with it.
-    fn last_sent(&self, place: MemberIndex) -> Option<Millis> {
-        let MemberIndex::Plain(index) = place else { return None };
+    fn last_sent(&self, member_index: MemberIndex) -> Option<Millis> {
+        let MemberIndex::Plain(index) = member_index else { return None };
         let joined_at = self.plain.get(index as usize)?.joined_at;
         (joined_at != self.publications).then_some(self.published_at)
     }
@@ -443,7 +444,7 @@ impl MemberIndex {
 
 impl Record {
     fn is_empty(&self) -> bool {
-        let Self { channels, places: _, meta, keep_alive, delayed, reminder: _, .. } = self;
+        let Self { channels, member_indexes: _, meta, keep_alive, delayed, reminder: _, .. } = self;
         let Self { is_closing, awaits_refresh, charged_bytes, .. } = *self;
         let has_none = channels.is_empty() && meta.is_empty() && charged_bytes == 0;
         has_none && keep_alive.is_none() && delayed.is_none() && !is_closing && !awaits_refresh
@@ -758,23 +759,24 @@ mod tests {
             self.channels.retain(|_, members| !members.is_empty());
         }
 
-        /// Each member is found at the place in its record, and there are no others: as many
-        /// members in each channel, as many channels and places in all records.
+        /// Each member is found at the index in its record, and there are no others: as many
+        /// members in each channel, as many channels and indexes in all records.
         fn check(&self, own: &Members) -> Result<(), TestCaseError> {
             prop_assert_eq!(own.channels.len(), self.channels.len());
             for (channel, members) in &self.channels {
                 prop_assert_eq!(own.of(channel).count(), members.len());
                 for (number, filters) in members {
                     let record = &own.by_peer[&peer(*number)];
-                    let place = record.places[record.index_of(channel).unwrap()];
-                    let found = own.channels[&**channel].at(place);
+                    let member_index = record.member_indexes[record.index_of(channel).unwrap()];
+                    let found = own.channels[&**channel].at(member_index);
                     prop_assert_eq!(found, Some((peer(*number), *filters)));
                 }
             }
             let count: usize = self.channels.values().map(BTreeMap::len).sum();
             let names: usize = own.by_peer.values().map(|own| own.channels.len()).sum();
-            let places: usize = own.by_peer.values().map(|own| own.places.len()).sum();
-            prop_assert_eq!((names, places), (count, count));
+            let member_indexes: usize =
+                own.by_peer.values().map(|own| own.member_indexes.len()).sum();
+            prop_assert_eq!((names, member_indexes), (count, count));
             let known: BTreeSet<u32> = own.by_peer.keys().map(|own| own.key.index).collect();
             let mut wanted = self.with_value.clone();
             wanted.extend(self.channels.values().flat_map(BTreeMap::keys));

@@ -47,7 +47,6 @@ struct Entry {
     charged: usize,
     /// Bytes of the head, until nothing more is held.
     head_bytes: usize,
-    is_paused: bool,
     is_let_in: bool,
     is_gone: bool,
     /// How often it was to be asked about.
@@ -180,8 +179,7 @@ impl Entry {
         let released_bytes = self.charged.saturating_sub(held);
         let charged_bytes = held.saturating_sub(self.charged);
         self.charged = held;
-        let resumes = self.is_paused && !self.conversation.is_full();
-        self.is_paused &= !resumes;
+        let resumes = self.conversation.resumes();
         self.is_let_in |= matches!(decision, Some(Ok(_)));
         let answer = EventAnswer {
             peer: self.peer,
@@ -209,7 +207,6 @@ impl EventBackend for Scripted {
             told: Vec::new(),
             charged: opening.head.held_bytes(),
             head_bytes: opening.head.held_bytes(),
-            is_paused: false,
             is_let_in: false,
             is_gone: false,
             refreshed: 0,
@@ -231,8 +228,7 @@ impl EventBackend for Scripted {
         let mut entries = self.entries();
         let entry = entries.iter_mut().find(|own| own.peer == peer).unwrap();
         if entry.conversation.is_told() {
-            entry.is_paused = entry.conversation.is_full();
-            room = if entry.is_paused { EventRoom::Full } else { EventRoom::Room };
+            room = if entry.conversation.pauses() { EventRoom::Full } else { EventRoom::Room };
         }
         room
     }
