@@ -107,7 +107,7 @@ keys! {
             reload: false,
             reached: "The engine counts as away, and is connected to again.",
         }
-        /// Questions and publications of each loop that are under way at once.
+        /// Questions and publications of each loop that are under way at once. Publications of all loops take 64 MiB at most.
         pub waiting_max: usize {
             default: 65_536,
             rule: integer(16, 65_536),

@@ -1,8 +1,8 @@
 //! What a broker says, on its way to the loops: bounded by a number of events, and by their bytes.
 //!
 //! A thousand publications of a megabyte are a gigabyte, where loops are slower than the broker for a moment. So an
-//! event takes room for as long as it waits here, or at a loop; without room the adapter waits, and reads no more of
-//! its sockets meanwhile.
+//! event takes room for as long as it waits here, or at a loop; without room the adapter waits, and takes no more
+//! of what it is sent meanwhile.
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 //!
 //! An adapter runs until its commands are closed. It never ends by itself: it connects again, with a pause of
 //! 50 ms to 2 s between attempts, and sends `Up` and `Down`. What it says goes into a queue that is bounded in
-//! number and in bytes; while that is full, it reads no more of its sockets.
+//! number and in bytes; while that is full, it takes no more of what it is sent.
 //!
 //! | module | what it is |
 //! |---|---|
