@@ -229,7 +229,7 @@ impl History {
         match since {
             Since::Oldest(above) => {
                 let above = above.unwrap_or(0);
-                let skipped = (above + 1).saturating_sub(first);
+                let skipped = above.saturating_add(1).saturating_sub(first);
                 let kept = self.data.len();
                 let skipped = usize::try_from(skipped).map_or(kept, |own| own.min(kept));
                 page_of(self.numbered(skipped..skipped.saturating_add(limit).min(kept)))
@@ -338,8 +338,9 @@ pub(super) fn recovered(missed: impl Iterator<Item = (u64, Publication)>) -> Opt
 
 /// Publications that one recovery gives back at most.
 pub const RECOVERED_MAX: usize = 300;
-/// Bytes of these, unless it is a single one: about a millisecond for the loop that writes them down.
-pub const RECOVERED_BYTES_MAX: usize = 2 << 20;
+/// Bytes of these, unless it is a single one: less than a connection may have unsent as a rule, or one that comes back
+/// would be closed as too slow for what it is given.
+pub const RECOVERED_BYTES_MAX: usize = 1 << 20;
 /// Bytes of the publications in one page of a history, unless it is a single one. Unlike a recovery, the rest can be
 /// had by the next.
 pub const PAGE_BYTES_MAX: usize = 1 << 20;
@@ -543,6 +544,7 @@ mod tests {
         let latest = own.page(Since::Latest(None), 300);
         let offsets: Vec<u64> = latest.iter().map(|(offset, _)| *offset).collect();
         assert_eq!(offsets, (21..=30).rev().collect::<Vec<u64>>());
+        assert!(own.page(Since::Oldest(Some(u64::MAX)), 300).is_empty());
         // The limit is below.
         assert_eq!(own.page(Since::Oldest(None), 3).len(), 3);
     }
@@ -570,8 +572,8 @@ mod tests {
             Recovery::Lost => None,
         });
         let recovered: Vec<Option<u64>> = recovered.collect();
-        assert!(recovered[..10].iter().all(Option::is_none), "{recovered:?}");
-        assert!(recovered[10..].iter().all(|own| *own == Some(30)), "{recovered:?}");
+        assert!(recovered[..20].iter().all(Option::is_none), "{recovered:?}");
+        assert!(recovered[20..].iter().all(|own| *own == Some(30)), "{recovered:?}");
     }
 
     #[test]

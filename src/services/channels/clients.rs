@@ -126,6 +126,12 @@ impl Client {
         self.user.len() + infos.sum::<usize>() + granted.sum::<usize>()
     }
 
+    /// Whether its backend has yet to say that it may connect.
+    pub(super) fn is_undecided(&self) -> bool {
+        let connecting = self.rare.as_ref().and_then(|own| own.connecting.as_ref());
+        connecting.is_some_and(|own| own.is_undecided)
+    }
+
     pub(super) fn info(&self) -> Option<&Arc<[u8]>> {
         self.rare.as_ref()?.info.as_ref()
     }

@@ -38,18 +38,17 @@ impl Channels {
         if phase != Phase::New {
             return Err(Disconnect::BadRequest.into());
         }
-        // It cannot have been a member of more.
-        if own.subs.len() > self.settings.limits.connection_channels_max {
-            return Err(Disconnect::ChannelLimit.into());
-        }
+        // It can have been a member of more only where fewer are allowed since: nothing of that is recovered.
+        let channels_max = self.settings.limits.connection_channels_max;
+        let subs = if own.subs.len() > channels_max { &[] } else { &*own.subs };
         if own.token.is_empty() && self.settings.proxies.connect.is_some() {
-            return self.ask_to_connect(peer, id, own, effects);
+            return self.ask_to_connect(peer, id, (own, subs), effects);
         }
         let granted = match own.token.is_empty() {
             true => self.connect_without_token(peer)?,
             false => self.connect_with_token(peer, &own.token, effects)?,
         };
-        self.grant(peer, id, granted, &own.subs, effects)
+        self.grant(peer, id, granted, subs, effects)
     }
 
     /// The user that the upgrade has proven, or none where that is allowed.
@@ -132,8 +131,14 @@ impl Channels {
             }
         };
         let missing = subscriptions.len();
-        let connecting =
-            Connecting { id, ttl, data, missing, subscriptions: Vec::with_capacity(missing) };
+        let connecting = Connecting {
+            id,
+            ttl,
+            data,
+            is_undecided: false,
+            missing,
+            subscriptions: Vec::with_capacity(missing),
+        };
         if missing == 0 {
             self.finish_connect(peer, connecting, effects);
             return Ok(());

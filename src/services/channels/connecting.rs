@@ -13,6 +13,8 @@ pub(super) struct Connecting {
     pub(super) ttl: Ttl,
     /// What the client is told beside, as JSON.
     pub(super) data: Option<Arc<[u8]>>,
+    /// Whether its backend has yet to say that it may connect at all.
+    pub(super) is_undecided: bool,
     /// Channels whose home has not answered yet.
     pub(super) missing: usize,
     /// What the homes have answered.
@@ -84,6 +86,7 @@ mod tests {
             id: 1,
             ttl: Ttl(0),
             data: None,
+            is_undecided: false,
             missing: 0,
             subscriptions: sizes.map(|(name, bytes)| gained(name, bytes)).into(),
         };

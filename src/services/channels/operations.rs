@@ -20,7 +20,12 @@ use crate::ws::CloseCode;
 
 /// Operations that are not done yet.
 #[derive(Debug, Default)]
-pub(super) struct Operations(VecDeque<Operation>);
+pub(super) struct Operations {
+    /// Those on each user, in their order: a later one must not overtake an earlier one on the way over the
+    /// connections, or what is left would be of neither.
+    by_user: VecDeque<VecDeque<Operation>>,
+    count: usize,
+}
 
 /// An operation, and how far it has come.
 #[derive(Debug)]
@@ -81,24 +86,45 @@ impl Whose {
 impl Operations {
     /// Whether all are done.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.count == 0
     }
 
     /// Whether no more may wait.
     pub(super) fn is_full(&self) -> bool {
-        self.0.len() >= WAITING_MAX
+        self.count >= WAITING_MAX
     }
 
-    /// Has an operation wait for its next part, behind the others.
-    pub(super) fn push(&mut self, own: Operation) {
-        self.0.push_back(own);
+    /// Whether one on this user waits.
+    pub(super) fn has(&self, user: &str) -> bool {
+        self.by_user.iter().any(|own| own.front().is_some_and(|own| *own.whose.user == *user))
     }
 
-    /// The operation whose turn it is.
-    pub(super) fn take_first(&mut self) -> Option<Operation> {
-        let first = self.0.pop_front();
-        self.0.shrink_if_sparse(0);
-        first
+    /// Has a new operation wait, behind those on the same user.
+    pub(super) fn push(&mut self, new: Operation) {
+        self.count += 1;
+        let is_of_user =
+            |own: &&mut VecDeque<Operation>| own.iter().any(|own| own.whose.user == new.whose.user);
+        match self.by_user.iter_mut().find(is_of_user) {
+            Some(own) => own.push_back(new),
+            None => self.by_user.push_back(VecDeque::from([new])),
+        }
+    }
+
+    /// The operation whose turn it is, and those on the same user that come behind it.
+    pub(super) fn take_first(&mut self) -> Option<(Operation, VecDeque<Operation>)> {
+        let mut own = self.by_user.pop_front()?;
+        self.by_user.shrink_if_sparse(0);
+        let first = own.pop_front()?;
+        self.count -= 1 + own.len();
+        Some((first, own))
+    }
+
+    /// Has operations on one user wait for their next part, behind those on others.
+    pub(super) fn put_back(&mut self, own: VecDeque<Operation>) {
+        self.count += own.len();
+        if !own.is_empty() {
+            self.by_user.push_back(own);
+        }
     }
 }
 

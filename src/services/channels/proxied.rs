@@ -3,6 +3,7 @@
 //! A backend that gives no answer of use leads to error 100, after which clients try again by themselves; what
 //! was to be renewed lasts a minute longer.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -16,9 +17,9 @@ use super::dialogs::{Asked, AskedFor, Lane};
 use super::service::{Channels, reply_to};
 use super::to_home::{ChannelAction, ProxiedPublication, ToHome};
 use crate::centrifugo::{
-    Command, Connect, ConnectResult, Disconnect, ErrorCode, Format, ProxyCall, ProxyDisconnect,
-    ProxyKind, ProxyQuestion, ProxyReply, Publish, PublishResult, RefreshResult, Reply, Rpc,
-    SubscribeRequest, Ttl, is_json,
+    Command, Connect, ConnectResult, Disconnect, ErrorCode, Format, OwnSubscription, ProxyCall,
+    ProxyDisconnect, ProxyKind, ProxyQuestion, ProxyReply, Publish, PublishResult, RefreshResult,
+    Reply, Rpc, SubscribeRequest, Ttl, is_json,
 };
 use crate::channels::{Publication, PublicationDetails};
 use crate::inspect::ChannelAnswer;
@@ -82,7 +83,7 @@ impl Channels {
         &mut self,
         peer: Peer,
         id: u32,
-        own: &Connect<'_>,
+        (own, subs): (&Connect<'_>, &[(Cow<'_, str>, OwnSubscription<'_>)]),
         effects: &mut Effects<'_>,
     ) -> Result<(), Failure> {
         let Some(proxy) = self.settings.proxies.connect.clone() else { return Ok(()) };
@@ -95,8 +96,7 @@ impl Channels {
             dialog.headers = (!headers.is_empty()).then(|| Arc::new(headers));
             self.charge_client(peer, effects);
         }
-        let before =
-            own.subs.iter().map(|(name, own)| (name.to_string(), own.clone().into_owned()));
+        let before = subs.iter().map(|(name, own)| (name.to_string(), own.clone().into_owned()));
         let question = Question {
             proxy,
             kind: ProxyKind::Connect,
@@ -104,7 +104,7 @@ impl Channels {
                 name: &own.name,
                 version: &own.version,
                 data: own.data.as_deref(),
-                channels: own.subs.iter().map(|(name, _)| &**name).collect(),
+                channels: subs.iter().map(|(name, _)| &**name).collect(),
             },
             lane: Lane::Apart,
             what: AskedFor::Connect(id, before.collect()),
@@ -117,6 +117,7 @@ impl Channels {
             id,
             ttl: Ttl(0),
             data: None,
+            is_undecided: true,
             missing: 0,
             subscriptions: Vec::new(),
         }));
@@ -440,7 +441,7 @@ impl Channels {
         &mut self,
         peer: Peer,
         id: u32,
-        before: &[(String, crate::centrifugo::OwnSubscription<'static>)],
+        before: &[(String, OwnSubscription<'static>)],
         answer: Option<ProxyReply>,
         effects: &mut Effects<'_>,
     ) {

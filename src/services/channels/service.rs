@@ -298,15 +298,20 @@ impl Service for Channels {
         if client.charged_bytes() > 0 {
             effects.discharge(client.charged_bytes());
         }
-        let (format, mut asked_homes) = (client.format, client.asked_homes);
+        let (format, asked_homes) = (client.format, client.asked_homes);
+        // Homes that learn of its end in any case.
+        let mut told = Vec::new();
         for own in client.subscriptions {
             self.clients.channels.release(&own.channel);
-            asked_homes &= !home_bit(own.channel.home);
+            if asked_homes & home_bit(own.channel.home) != 0 {
+                told.push(own.channel.home);
+            }
             let action = ChannelAction::Leave(LeaveReply::Gone);
             Self::tell_home(ToHome { channel: own.channel, peer, format, action }, effects);
         }
         // What it has asked for elsewhere is answered no more.
-        for home in (0..self.site.count).filter(|home| asked_homes & home_bit(*home) != 0) {
+        let is_asked = |home: &u16| asked_homes & home_bit(*home) != 0 && !told.contains(home);
+        for home in (0..self.site.count).filter(is_asked) {
             effects.tell(home, ServiceMessage::holding(AskerGone(peer), 0));
         }
     }

@@ -87,6 +87,7 @@ impl Channels {
         self.end_expired(peer, effects);
         let times = self.settings.times;
         let now = effects.now().tick();
+        let is_held = self.held.has(peer.key);
         let Some(client) = self.clients.get_mut(peer.key) else { return };
         if client.next > now {
             return;
@@ -94,6 +95,8 @@ impl Channels {
         // Whatever follows, it is not due again at once.
         client.next = now.after_ms(LOOK_MS_MAX);
         match client.phase {
+            // Its pong may be behind what waits for its turn: it is not read meanwhile.
+            Phase::Connected if is_held => client.next = now.after_ms(HELD_MS),
             Phase::New | Phase::Connecting => self.disconnect(peer, Disconnect::Stale, effects),
             Phase::Refused => self.disconnect(peer, Disconnect::BadRequest, effects),
             Phase::Connected if client.awaits_pong => {
@@ -171,5 +174,8 @@ impl Channels {
 
 /// The longest time until a connection is looked at again, in milliseconds: the clock on the wall may be set.
 const LOOK_MS_MAX: u64 = 60_000;
+/// Between two looks at a connection of which commands wait, in milliseconds. Once they are done it has this long to
+/// answer a ping that was sent before.
+const HELD_MS: u64 = 5_000;
 /// Connections that are looked at in a turn: about a millisecond, if all of them end.
 const TIMERS_AT_ONCE: usize = 256;

@@ -27,10 +27,13 @@ impl Channels {
             return reply.send(ChannelAnswer::Failed(ErrorCode::TooManyRequests));
         }
         let slots = 0..self.clients.slots_end();
+        let waits = self.operations.has(&whose.user);
         let mut own = Operation::new((whose, action), slots, reply);
-        self.go_on_with(&mut own, effects);
-        if own.slots.is_empty() {
-            return own.finish(effects);
+        if !waits {
+            self.go_on_with(&mut own, effects);
+            if own.slots.is_empty() {
+                return own.finish(effects);
+            }
         }
         own.charge(held_bytes, effects);
         self.operations.push(own);
@@ -41,14 +44,15 @@ impl Channels {
     pub(super) fn run_operations(&mut self, effects: &mut Effects<'_>) {
         let mut work = 0;
         while work < TURN_WORK
-            && let Some(mut own) = self.operations.take_first()
+            && let Some((mut own, mut behind)) = self.operations.take_first()
         {
             work += self.go_on_with(&mut own, effects);
             if own.slots.is_empty() {
                 own.finish(effects);
             } else {
-                self.operations.push(own);
+                behind.push_front(own);
             }
+            self.operations.put_back(behind);
         }
         if !self.operations.is_empty() {
             effects.tick_again();
@@ -121,6 +125,8 @@ impl Channels {
         }
         let told = match own.phase {
             Phase::Connected => Told::Push,
+            // Its backend has not let it in, so that it is asked for as one that has not connected.
+            Phase::Connecting if own.is_undecided() => return Ok(()),
             // It is not told of anything before the reply to its first command.
             Phase::Connecting => Told::Connect,
             Phase::New | Phase::Refused | Phase::Closing => return Ok(()),

@@ -303,6 +303,34 @@ fn what_else_is_done_to_a_user_reaches_each_connection_once() {
     }
 }
 
+/// One that is asked for while another is under way is done behind it, also if it is on a single connection and
+/// therefore faster.
+#[test]
+fn what_is_done_to_a_user_is_done_in_the_order_of_asking() {
+    let (mut world, _members, _bystander) = world_of_one_user();
+    let mut last = Member::open(&mut world, 0);
+    let token = json!({ "sub": "ann" }).to_string();
+    let reply = last.ask(&mut world, json!({ "connect": { "token": token } }));
+    let client: Arc<str> = reply["connect"]["client"].as_str().unwrap().into();
+    last.ask(&mut world, json!({ "subscribe": { "channel": "plain" } }));
+    let user: Arc<str> = "ann".into();
+    let leave =
+        ChannelQuestion::Unsubscribe { user: Arc::clone(&user), channel: None, client: None };
+    let join = ChannelQuestion::Subscribe {
+        user,
+        channel: "plain".into(),
+        client: Some(client),
+        recover: None,
+        options: Box::default(),
+    };
+    let answered = [leave, join].map(|own| ask(&world, own));
+    world.settle();
+    assert!(answered.iter().all(|own| own.load(Ordering::Relaxed) == 1));
+    let pushes = last.messages(&mut world);
+    let told = |own: &Value| own["push"]["subscribe"].is_object();
+    assert_eq!(pushes.iter().map(told).collect::<Vec<_>>(), [false, true], "{pushes:?}");
+}
+
 /// Connections that come and go between the parts change nothing about those that are there all the time.
 #[test]
 fn who_comes_and_goes_meanwhile_makes_no_difference_to_the_others() {

@@ -152,10 +152,7 @@ fn history_is_read_in_pages_in_both_directions() {
 fn histories_and_recoveries_are_bounded_in_bytes() {
     const COUNT: u64 = 40;
     for format in FORMATS {
-        let mut setup = setup(2, 4);
-        setup.server.connections.backlog_hard_bytes = 4 << 20;
-        let mut world = world(&setup, settings([kept_namespace("kept", 100)]));
-        world.network.set_send_buffer_bytes(4 << 20);
+        let mut world = world(&setup(2, 4), settings([kept_namespace("kept", 100)]));
         let mut own = Member::connected_in(&mut world, 0, format);
         let data = json!("x".repeat(60_000));
         for _ in 0..COUNT {
@@ -177,7 +174,7 @@ fn histories_and_recoveries_are_bounded_in_bytes() {
         }
         assert_eq!(answers, 3);
         // What has no room in one reply is not recovered in part.
-        for (offset, recovered) in [(0, None), (COUNT - 30, Some(30)), (COUNT, Some(0))] {
+        for (offset, recovered) in [(0, None), (COUNT - 15, Some(15)), (COUNT, Some(0))] {
             let mut other = Member::connected_in(&mut world, 1, format);
             let subscribe = json!({ "channel": "kept:x", "recover": true, "offset": offset });
             let reply = other.ask(&mut world, json!({ "subscribe": subscribe }));

@@ -192,6 +192,31 @@ fn a_client_that_is_not_let_in_is_told_why() {
     }
 }
 
+/// What another backend wants of its user in the meantime lets it in no sooner.
+#[test]
+fn a_client_is_let_in_by_none_but_the_backend_that_is_asked() {
+    let backend = Scripted::default();
+    let mut world = world(&setup(2, 7), proxied(&backend));
+    let mut own = Member::open(&mut world, 0);
+    let id = own.send(json!({ "connect": {} }));
+    assert!(own.messages(&mut world).is_empty());
+    let question = ChannelQuestion::Subscribe {
+        user: "".into(),
+        channel: "a".into(),
+        client: None,
+        recover: None,
+        options: Box::default(),
+    };
+    let answer: ReplyReceiver<ChannelAnswer> =
+        send(&mut world, 0, |reply| Query::Channels { question, reply });
+    assert_eq!(own.messages(&mut world), Vec::<Value>::new());
+    assert_eq!(answer.wait(Duration::ZERO).unwrap(), ChannelAnswer::Done);
+    backend.answer(&mut world, ProxyKind::Connect, user("ann"));
+    let replies = own.messages(&mut world);
+    assert_eq!(replies.len(), 1, "{replies:?}");
+    assert!(replies[0]["id"] == id && replies[0]["connect"].get("subs").is_none(), "{replies:?}");
+}
+
 #[test]
 fn a_subscription_is_decided_before_what_follows_it() {
     let backend = Scripted::default();

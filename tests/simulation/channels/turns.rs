@@ -7,6 +7,8 @@ pub(super) const TOKEN_WORK: u64 = 100_000;
 /// Subscriptions with a token, and what a turn may take: with the share of one client, and a token at its end.
 const ASKED: u32 = 120;
 const TURN_MAX: u64 = 4_000_000 + 500_000 + TOKEN_WORK;
+/// After which one that has waited is looked at again.
+const HELD_MS: u64 = 5_000;
 
 /// As [`PlainTokens`], at the price of a signature.
 pub(super) struct CostlyTokens;
@@ -22,13 +24,16 @@ impl IdentityCheck for CostlyTokens {
     }
 }
 
-fn costly_world(loops: usize) -> World {
+fn costly_settings() -> ChannelsSettings {
     let costly: Arc<dyn IdentityCheck> = Arc::new(CostlyTokens);
-    let settings = ChannelsSettings {
+    ChannelsSettings {
         subscription_tokens: Some(costly),
         ..settings_with_tokens([open_namespace("")])
-    };
-    world(&setup(loops, 1), settings)
+    }
+}
+
+fn costly_world(loops: usize) -> World {
+    world(&setup(loops, 1), costly_settings())
 }
 
 /// Commands of one frame, behind `first`: each subscribes with a token.
@@ -116,6 +121,40 @@ fn what_a_client_asks_for_while_it_connects_is_done_in_turns() {
     }
 }
 
+/// It is not read while it waits, so its pong cannot be.
+#[test]
+fn who_waits_for_its_turn_is_not_closed_for_want_of_a_pong() {
+    let mut settings = costly_settings();
+    settings.times = ChannelsTimes::default();
+    let mut world = world(&setup(1, 1), settings);
+    let mut own = Member::open(&mut world, 0);
+    let reply = own.ask(&mut world, json!({ "connect": { "token": "{\"sub\":\"ann\"}" } }));
+    let client = reply["connect"]["client"].as_str().unwrap();
+    own.id = 1000;
+    let before = own.client.payloads().len();
+    for _ in 0..60 {
+        if own.client.payloads().len() == before {
+            world.pass(500);
+            own.client.read_all();
+        }
+    }
+    assert_eq!(own.client.payloads().get(before), Some(&b"{}".as_slice()));
+    own.client.send_frame(TEXT, frame(client, Vec::new()).as_bytes());
+    own.client.send_frame(TEXT, b"{}");
+    for _ in 0..2 {
+        world.step().unwrap();
+    }
+    // The time for a pong is over while most of the commands wait.
+    world.skip(10_000);
+    world.settle();
+    own.client.read_all();
+    assert_eq!(own.close(), None);
+    assert!(own.client.payloads().len() > before + ASKED as usize);
+    world.pass(HELD_MS);
+    let reply = own.ask(&mut world, json!({ "publish": { "channel": "c1", "data": 1 } }));
+    assert!(reply["publish"].is_object(), "{reply}");
+}
+
 #[test]
 fn who_goes_while_its_commands_wait_leaves_nothing() {
     let mut world = costly_world(1);
@@ -135,19 +174,21 @@ fn who_goes_while_its_commands_wait_leaves_nothing() {
 }
 
 #[test]
-fn who_names_more_channels_than_it_can_have_been_in_is_closed() {
-    let mut narrow = settings_with_tokens([open_namespace("")]);
+fn who_names_more_channels_than_it_can_have_been_in_recovers_none() {
+    let mut narrow = settings_with_tokens([kept_namespace("", 5)]);
     narrow.limits.connection_channels_max = 3;
     let mut world = world(&setup(1, 2), narrow);
     for format in FORMATS {
-        for (count, code) in [(3, None), (4, Some(3505)), (2000, Some(3505))] {
+        for (count, recovers) in [(3, true), (4, false), (2000, false)] {
             let mut own = Member::open_in(&mut world, 0, format);
             let subs = (0..count).map(|own| (format!("c{own}"), json!({ "recover": true })));
             let subs: serde_json::Map<String, Value> = subs.collect();
             let token = json!({ "sub": "ann", "channels": ["c1"] }).to_string();
             own.send(json!({ "connect": { "token": token, "subs": subs } }));
-            own.messages(&mut world);
-            assert_eq!(own.close().map(|own| own.0), code, "{count} in {format:?}");
+            let replies = own.messages(&mut world);
+            assert_eq!(own.close(), None, "{count} in {format:?}");
+            let recovered = &replies[0]["connect"]["subs"]["c1"]["recovered"];
+            assert_eq!(*recovered == true, recovers, "{count} in {format:?}: {replies:?}");
         }
     }
 }

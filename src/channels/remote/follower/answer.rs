@@ -145,9 +145,9 @@ mod tests {
                 Recovery::Lost => None,
             }
         };
-        assert_eq!([9, 10, 30].map(|offset| joined(offset, &[])), [None, Some(20), Some(0)]);
+        assert_eq!([19, 20, 30].map(|offset| joined(offset, &[])), [None, Some(10), Some(0)]);
         // What was given out since counts as well.
         let later = [(31, Publication::new(vec![b'1'; 100_000]))];
-        assert_eq!([10, 11].map(|offset| joined(offset, &later)), [None, Some(20)]);
+        assert_eq!([20, 21].map(|offset| joined(offset, &later)), [None, Some(10)]);
     }
 }
