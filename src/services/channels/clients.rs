@@ -158,7 +158,7 @@ impl Client {
             rare.subscriptions.retain(|(own, _)| *own != subscription.serial);
             if let Some(connecting) = &mut rare.connecting {
                 // The reply to its first command is not to tell of it.
-                connecting.subscriptions.retain(|own| *own.channel != *channel);
+                connecting.subscriptions.retain(|own| *own.0 != *channel);
             }
         }
         Some(subscription)

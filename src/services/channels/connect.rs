@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::clients::Phase;
 use super::commands::Failure;
-use super::connecting::{Connecting, Gained, recovered_bytes};
+use super::connecting::{Connecting, recovered_bytes};
 use super::service::Channels;
 use super::subscribe::Joining;
 use super::to_home::{ChannelAction, Gathered, LeaveReply, ToHome, Told};
@@ -131,14 +131,7 @@ impl Channels {
             }
         };
         let missing = subscriptions.len();
-        let connecting = Connecting {
-            id,
-            ttl,
-            data,
-            is_undecided: false,
-            missing,
-            subscriptions: Vec::with_capacity(missing),
-        };
+        let connecting = Connecting::new((id, false), ttl, data, missing);
         if missing == 0 {
             self.finish_connect(peer, connecting, effects);
             return Ok(());
@@ -184,7 +177,7 @@ impl Channels {
         connecting.missing = connecting.missing.saturating_sub(1);
         match (outcome, channel) {
             (Ok((subscribed, top)), Some(channel)) => {
-                connecting.subscriptions.push(Gained { channel, subscribed, top });
+                connecting.gain(channel, subscribed, top);
             }
             (Err(error), Some(_)) => return self.fail_connect(peer, error, effects),
             // It was taken out meanwhile.
@@ -200,16 +193,11 @@ impl Channels {
     }
 
     /// Tells a client that it is connected.
-    fn finish_connect(
-        &mut self,
-        peer: Peer,
-        mut connecting: Connecting,
-        effects: &mut Effects<'_>,
-    ) {
+    fn finish_connect(&mut self, peer: Peer, connecting: Connecting, effects: &mut Effects<'_>) {
         if connecting.data.as_deref().is_some_and(|own| !self.can_read(peer, own)) {
             return self.disconnect(peer, Disconnect::InappropriateProtocol, effects);
         }
-        let subs = connecting.take_subscriptions();
+        let subs = connecting.subscriptions;
         let missed = subs.iter().flat_map(|(_, own)| &own.publications);
         let missed_bytes: usize = missed.map(|(_, own)| recovered_bytes(own)).sum();
         effects.charge_work(missed_bytes as u64);

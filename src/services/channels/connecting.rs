@@ -17,37 +17,42 @@ pub(super) struct Connecting {
     pub(super) is_undecided: bool,
     /// Channels whose home has not answered yet.
     pub(super) missing: usize,
-    /// What the homes have answered.
-    pub(super) subscriptions: Vec<Gained>,
-}
-
-/// A subscription that the reply to the first command tells of.
-#[derive(Debug)]
-pub(super) struct Gained {
-    pub(super) channel: Arc<str>,
-    pub(super) subscribed: Subscribed,
-    /// Where the stream is.
-    pub(super) top: Option<Position>,
+    /// What the client is told of the channels whose homes have answered.
+    pub(super) subscriptions: Vec<(Arc<str>, Subscribed)>,
+    /// Bytes that are left for what it has missed.
+    room: usize,
 }
 
 impl Connecting {
-    /// What the client is told of its subscriptions, which is written down in one step. What it has missed is told up
-    /// to a number of bytes; of a channel for which that does not last the client learns that it has not recovered.
-    pub(super) fn take_subscriptions(&mut self) -> Vec<(Arc<str>, Subscribed)> {
-        let mut left = RECOVERED_BYTES_MAX;
-        let subscriptions = std::mem::take(&mut self.subscriptions).into_iter();
-        let bounded = subscriptions.map(|Gained { channel, mut subscribed, top }| {
-            let missed = subscribed.publications.iter().map(|(_, own)| recovered_bytes(own));
-            match left.checked_sub(missed.sum()) {
-                Some(rest) => left = rest,
-                None => {
-                    (subscribed.is_recovered, subscribed.position) = (false, top);
-                    subscribed.publications = Vec::new();
-                }
+    /// One whose first command has this ID, and of which as many homes are to answer as are `missing`.
+    pub(super) fn new(
+        (id, is_undecided): (u32, bool),
+        ttl: Ttl,
+        data: Option<Arc<[u8]>>,
+        missing: usize,
+    ) -> Self {
+        let (subscriptions, room) = (Vec::with_capacity(missing), RECOVERED_BYTES_MAX);
+        Self { id, ttl, data, is_undecided, missing, subscriptions, room }
+    }
+
+    /// A home has answered, whose stream is at `top`. What the client has missed is told up to a number of bytes, as it
+    /// is held until all have answered and written down in one step; of a channel for which that does not last the client
+    /// learns that it has not recovered.
+    pub(super) fn gain(
+        &mut self,
+        channel: Arc<str>,
+        mut subscribed: Subscribed,
+        top: Option<Position>,
+    ) {
+        let missed = subscribed.publications.iter().map(|(_, own)| recovered_bytes(own));
+        match self.room.checked_sub(missed.sum()) {
+            Some(rest) => self.room = rest,
+            None => {
+                (subscribed.is_recovered, subscribed.position) = (false, top);
+                subscribed.publications = Vec::new();
             }
-            (channel, subscribed)
-        });
-        bounded.collect()
+        }
+        self.subscriptions.push((channel, subscribed));
     }
 }
 
@@ -70,27 +75,18 @@ mod tests {
     #[test]
     fn what_was_missed_is_told_as_a_whole_or_not_at_all() {
         let top = Position { offset: 9, epoch: Epoch(1) };
-        let gained = |channel: &str, bytes: usize| Gained {
-            channel: channel.into(),
-            subscribed: Subscribed {
-                is_recovered: true,
-                was_recovering: true,
-                position: Some(Position { offset: 8, ..top }),
-                publications: vec![(9, Publication::new(vec![b'1'; bytes]))],
-                ..Subscribed::default()
-            },
-            top: Some(top),
+        let missed = |bytes: usize| Subscribed {
+            is_recovered: true,
+            was_recovering: true,
+            position: Some(Position { offset: 8, ..top }),
+            publications: vec![(9, Publication::new(vec![b'1'; bytes]))],
+            ..Subscribed::default()
         };
-        let sizes = [("a", 9), ("b", RECOVERED_BYTES_MAX), ("c", 9)];
-        let mut connecting = Connecting {
-            id: 1,
-            ttl: Ttl(0),
-            data: None,
-            is_undecided: false,
-            missing: 0,
-            subscriptions: sizes.map(|(name, bytes)| gained(name, bytes)).into(),
-        };
-        let told = connecting.take_subscriptions();
+        let mut connecting = Connecting::new((1, false), Ttl(0), None, 3);
+        for (name, bytes) in [("a", 9), ("b", RECOVERED_BYTES_MAX), ("c", 9)] {
+            connecting.gain(name.into(), missed(bytes), Some(top));
+        }
+        let told = connecting.subscriptions;
         let told: Vec<_> = told
             .iter()
             .map(|(_, own)| {

@@ -1,8 +1,9 @@
 //! Long answers that wait for their turn.
 //!
 //! Who is in a channel, and what was published there, may take a millisecond and more to write down, and one
-//! frame asks for a thousand of such answers, or subscribes to a hundred channels in which it has missed much. A turn has a share for them. What is asked for beyond it waits,
-//! for each connection by itself, and a connection gets one answer before the next has its turn.
+//! frame asks for a thousand of such answers, or subscribes to a hundred channels in which it has missed much. A
+//! turn has a share for them. What is asked for beyond it waits, for each connection by itself, and a connection
+//! gets one answer before the next has its turn.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -113,14 +113,7 @@ impl Channels {
         let next = effects.now().tick().after_ms(CONNECT_MS_MAX);
         let Some(client) = self.clients.get_mut(peer.key) else { return Ok(()) };
         (client.phase, client.next) = (Phase::Connecting, next);
-        client.rare().connecting = Some(Box::new(Connecting {
-            id,
-            ttl: Ttl(0),
-            data: None,
-            is_undecided: true,
-            missing: 0,
-            subscriptions: Vec::new(),
-        }));
+        client.rare().connecting = Some(Box::new(Connecting::new((id, true), Ttl(0), None, 0)));
         self.clients.file(peer.key, next);
         effects.pause(peer);
         Ok(())

@@ -208,7 +208,7 @@ fn a_client_is_let_in_by_none_but_the_backend_that_is_asked() {
         options: Box::default(),
     };
     let answer: ReplyReceiver<ChannelAnswer> =
-        send(&mut world, 0, |reply| Query::Channels { question, reply });
+        send(&world, 0, |reply| Query::Channels { question, reply });
     assert_eq!(own.messages(&mut world), Vec::<Value>::new());
     assert_eq!(answer.wait(Duration::ZERO).unwrap(), ChannelAnswer::Done);
     backend.answer(&mut world, ProxyKind::Connect, user("ann"));
