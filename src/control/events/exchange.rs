@@ -47,7 +47,7 @@ async fn run(all: Arc<Conversations>, peer: Peer, mut is_kept_alive: bool) {
             None => outcome::verdict(&told.next, result).await,
             Some(style) => gateway_style::verdict(&style, &told, result),
         };
-        // The messages are no longer charged.
+        // What it has told is charged no longer than until the loop has the answer.
         drop(told);
         let mut broken = None;
         let mut rest = all.took(peer, |entry| take(&all, entry, verdict, &mut broken));

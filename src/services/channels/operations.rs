@@ -96,15 +96,13 @@ impl Operations {
 
     /// Whether one on this user waits.
     pub(super) fn has(&self, user: &str) -> bool {
-        self.by_user.iter().any(|own| own.front().is_some_and(|own| *own.whose.user == *user))
+        self.by_user.iter().any(|own| is_on(own, user))
     }
 
     /// Has a new operation wait, behind those on the same user.
     pub(super) fn push(&mut self, new: Operation) {
         self.count += 1;
-        let is_of_user =
-            |own: &&mut VecDeque<Operation>| own.iter().any(|own| own.whose.user == new.whose.user);
-        match self.by_user.iter_mut().find(is_of_user) {
+        match self.by_user.iter_mut().find(|own| is_on(own, &new.whose.user)) {
             Some(own) => own.push_back(new),
             None => self.by_user.push_back(VecDeque::from([new])),
         }
@@ -126,6 +124,11 @@ impl Operations {
             self.by_user.push_back(own);
         }
     }
+}
+
+/// Whether these are on this user.
+fn is_on(operations: &VecDeque<Operation>, user: &str) -> bool {
+    operations.front().is_some_and(|own| *own.whose.user == *user)
 }
 
 impl Operation {
