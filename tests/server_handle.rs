@@ -313,3 +313,13 @@ fn a_panic_ends_the_program_at_once_with_one_line_and_exit_code_1() {
     let (_, rest) = lines[0].split_once(" panicked at tests/server_handle.rs:").unwrap();
     assert!(rest.ends_with(": a bug"), "{stderr}");
 }
+
+#[test]
+fn a_drain_does_not_wait_for_a_loop_that_has_failed() {
+    let server = start(2);
+    let _client = ask(server.addresses()[0], "/bug");
+    assert!(matches!(next_end(&server).kind, LoopEventKind::Failed(_)));
+    server.drain(DrainTerms::within_ms(3_600_000).at_once());
+    assert_eq!(next_end(&server).kind, LoopEventKind::Drained);
+    assert!(matches!(server.join(), Err(LoopFailure::Panic(_))));
+}

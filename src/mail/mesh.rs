@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::attendance::Attendance;
 use super::inbox::Inbox;
 use super::lane::{MailItem, MailLimits};
 use super::mailbox::{Mailbox, Wake};
@@ -17,6 +18,8 @@ pub struct LoopMailboxes<T: MailItem> {
     pub inbox: Inbox<T>,
     /// To all loops, by their number; there is none to the loop itself.
     pub outgoing: Vec<Option<Arc<Mailbox<T>>>>,
+    /// Whether any loop still has connections.
+    pub attendance: Attendance,
 }
 
 /// The mailboxes of all loops, by their number; `wakes` are what wakes them.
@@ -26,16 +29,17 @@ pub fn mesh<T: MailItem>(wakes: &[Wake], limits: MailLimits) -> Vec<LoopMailboxe
     let pair = |from: usize, to: usize| (from != to).then(|| mailbox(&wakes[to]));
     let pairs: Vec<Vec<Option<Arc<Mailbox<T>>>>> =
         (0..wakes.len()).map(|from| (0..wakes.len()).map(|to| pair(from, to)).collect()).collect();
-    let of_loop = |(own, wake): (usize, &Wake)| {
+    let of_loop = |((own, wake), attendance): ((usize, &Wake), Attendance)| {
         let external = mailbox(wake);
         let from_loops = pairs.iter().filter_map(|row| row[own].clone());
         LoopMailboxes {
             inbox: Inbox::new([Arc::clone(&external)].into_iter().chain(from_loops).collect()),
             external,
             outgoing: pairs[own].clone(),
+            attendance,
         }
     };
-    wakes.iter().enumerate().map(of_loop).collect()
+    wakes.iter().enumerate().zip(Attendance::of_loops(wakes)).map(of_loop).collect()
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 //! have no room for and says what the loop must leave alone until they do, and an [`Inbox`]. Every
 //! mailbox has two lanes, one for each [`Class`] of message, so that full mailboxes never wait for
 //! each other: `outbox.rs` says why. A [`Reply`] is the way back for a command, [`LoopEvents`] tell of
-//! a loop's beginning and end.
+//! a loop's beginning and end, and by an [`Attendance`] the loops know whether any of them still has connections.
 
+mod attendance;
 mod event;
 mod inbox;
 mod lane;
@@ -16,6 +17,7 @@ mod message;
 mod outbox;
 mod reply;
 
+pub use attendance::Attendance;
 pub use event::{LoopEvent, LoopEventKind, LoopEventSender, LoopEvents};
 pub use inbox::Inbox;
 pub use lane::{Class, Lanes, MailItem, MailLimits};

@@ -14,8 +14,8 @@ use crate::mail::{Class, Envelope, MailItem, Reply};
 /// connections.
 #[derive(Debug)]
 pub enum LoopCommand<L = TcpListener> {
-    /// Tell everyone to go, and end when the last has gone or the time is over. A later one takes the
-    /// place of an earlier one.
+    /// Tell everyone to go, and end when the last has gone, also of all other loops, or the time is over. A later one
+    /// takes the place of an earlier one.
     Drain {
         /// How.
         terms: DrainTerms,

@@ -13,7 +13,9 @@ use super::reload::{LoopReload, NotReady, ReadyForReload};
 use super::settings::LoopSettings;
 use crate::conn::Connections;
 use crate::key::ConnKey;
-use crate::mail::{Class, Envelope, Inbox, LoopMailboxes, LoopSender, MailItem, Outbox};
+use crate::mail::{
+    Attendance, Class, Envelope, Inbox, LoopMailboxes, LoopSender, MailItem, Outbox,
+};
 use crate::metrics::LoopMetrics;
 use crate::timer::{Clock, Millis, earliest};
 use crate::transport::{ConnectError, Poller, Readiness};
@@ -50,6 +52,9 @@ pub struct EventLoop<P: Poller, C> {
     had_outbox: bool,
     catch_up: CatchUp,
     drain: Option<LoopDrain>,
+    attendance: Attendance,
+    /// No loop had a connection any more when mail was looked for the last time.
+    has_everyone_left: bool,
     events: Vec<Readiness>,
 }
 
@@ -68,7 +73,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         let listeners = poller.listener_count();
         let counters = settings.listeners.counters(listeners, &metrics.listeners);
         connections.count_listeners(counters.clone());
-        let LoopMailboxes { external, inbox, outgoing } = mailboxes;
+        let LoopMailboxes { external, inbox, outgoing, attendance } = mailboxes;
         let post: LoopSender = Arc::new(move |message| {
             // Answers to look-ups, of which there are at most `lookups_max`; one that was dropped
             // would leave a client to the deadline of its handshake.
@@ -90,6 +95,8 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             date_due: Millis(0),
             connections,
             drain: None,
+            attendance,
+            has_everyone_left: false,
             events: Vec::new(),
         }
     }
@@ -149,7 +156,8 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         self.reap();
         self.connections.relieve();
         self.connections.sample();
-        Ok(if self.is_finished(now) { Turn::Finished } else { Turn::GoesOn })
+        let is_finished = self.drain.is_some() && self.is_finished(now);
+        Ok(if is_finished { Turn::Finished } else { Turn::GoesOn })
     }
 
     /// Formats the date of replies, which holds until the next second of the wall clock begins. If
@@ -233,7 +241,20 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             || self.catch_up.is_on()
     }
 
+    /// When the drain has something to do next.
+    fn drain_due(&mut self, now: Millis) -> Option<Millis> {
+        let drain = self.drain.as_ref()?;
+        if !self.attendance.has_everyone_left() {
+            return Some(drain.due(now));
+        }
+        // One more turn reads what the others had said, whether their wake has come by then or not.
+        self.has_everyone_left = true;
+        self.inbox.on_wake();
+        Some(now)
+    }
+
     fn next_due(&mut self, now: Millis) -> Option<Millis> {
+        let drain_due = self.drain_due(now);
         let refused_count = self.connections.refused_count();
         let trim_due = self.connections.trim();
         if self.connections.poll_scattered_memory() {
@@ -246,7 +267,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             self.connections.poll_tick().filter(|_| self.outbox.has_credit()),
             self.acceptor.due(now, refused_count),
             trim_due,
-            self.drain.as_ref().map(|drain| drain.due(now)),
+            drain_due,
             // The other loop empties its mailbox soon, and nothing tells when.
             (!self.outbox.is_empty()).then(|| now.plus(OUTBOX_RETRY_MS)),
         ])
@@ -389,7 +410,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     #[cold]
     fn advance_drain(&mut self, now: Millis) {
         let Some(drain) = &mut self.drain else { return };
-        match drain.decide(now, self.connections.count()) {
+        match drain.decide(now, self.connections.count(), self.acceptor.is_draining()) {
             Decision::GoesOn => {}
             Decision::Cancelled => return self.drain = None,
             Decision::Stops(queue) => {
@@ -510,11 +531,17 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         });
     }
 
-    fn is_finished(&self, now: Millis) -> bool {
-        self.drain.as_ref().is_some_and(|drain| {
-            let has_ended = self.acceptor.is_closed() && self.connections.count() == 0;
-            has_ended || drain.is_over(now)
-        })
+    /// Whether the time of the drain is over, or no loop has a connection any more and all is done that was left to
+    /// do. Until then a loop stays, as it may be the home of what members on other loops share.
+    #[cold]
+    fn is_finished(&mut self, now: Millis) -> bool {
+        let has_said_all = self.outbox.is_empty();
+        // Without listeners no other will come.
+        if self.acceptor.is_closed() && self.connections.count() == 0 && has_said_all {
+            self.attendance.leave();
+        }
+        self.drain.as_ref().is_some_and(|drain| drain.is_over(now))
+            || self.has_everyone_left && has_said_all && !self.has_work()
     }
 }
 

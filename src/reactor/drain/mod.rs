@@ -45,19 +45,19 @@ impl LoopDrain {
     }
 
     /// Decides with the other loops what follows the grace, if it is over. The loop has `count`
-    /// connections.
-    pub(super) fn decide(&mut self, now: Millis, count: usize) -> Decision {
+    /// connections. One that `has_stopped` accepting in another drain does not begin again.
+    pub(super) fn decide(&mut self, now: Millis, count: usize, has_stopped: bool) -> Decision {
         if !self.drain.must_stop_accepting(now) {
             return Decision::GoesOn;
         }
-        match self.progress.stop_accepting(now) {
-            DrainPoint::Stopped(stopped) => {
-                self.progress.add_connections(count);
-                self.drain.stop_accepting(stopped, count);
-                Decision::Stops(self.drain.queue())
-            }
-            DrainPoint::Cancelled | DrainPoint::Grace => Decision::Cancelled,
-        }
+        let stopped = match self.progress.stop_accepting(now) {
+            DrainPoint::Stopped(stopped) => stopped,
+            DrainPoint::Cancelled | DrainPoint::Grace if has_stopped => now,
+            DrainPoint::Cancelled | DrainPoint::Grace => return Decision::Cancelled,
+        };
+        self.progress.add_connections(count);
+        self.drain.stop_accepting(stopped, count);
+        Decision::Stops(self.drain.queue())
     }
 
     /// Whether the loop has stopped accepting.

@@ -58,8 +58,8 @@ fn a_command_that_a_loop_does_not_come_to_is_told_so() {
     assert_eq!(reply.wait(AT_ONCE), Err(NoReply::Late));
     // It ends with the command still in its mailbox.
     world.drain(20_000, true);
-    while world.server.state(1).is_some() {
-        world.server.step_loop(1).unwrap();
+    while !world.server.has_finished() {
+        world.server.step().unwrap();
     }
     let reply = inspect(&world, 1);
     assert_eq!(reply.wait(AT_ONCE), Err(NoReply::Ended));

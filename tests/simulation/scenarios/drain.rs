@@ -2,6 +2,7 @@
 
 use tidegate::reactor::{DrainPoint, DrainTerms, QueuePolicy};
 
+use super::mail::home_of_broadcast;
 use super::{LATE_MS, server};
 use crate::client::Client;
 use crate::wire::TEXT;
@@ -128,6 +129,67 @@ fn a_drain_finishes_when_the_last_client_has_left() {
 fn a_drain_without_connections_finishes_at_once() {
     let mut world = World::new(&roomy(3));
     world.drain(20_000, true);
+    world.settle();
+    assert!(world.server.has_finished());
+}
+
+/// Publications go by the home of their topic, which is another loop than that of these clients.
+#[test]
+fn a_loop_without_connections_serves_the_others_until_they_have_none() {
+    let home = home_of_broadcast(2);
+    let mut world = World::new(&roomy(2));
+    let mut clients: Vec<Client> = (0..10).map(|_| world.open(1 - home, "/broadcast")).collect();
+    world.drain_on(DrainTerms { closes_per_s: 1, ..DrainTerms::within_ms(20_000) });
+    world.pass(5_000);
+    let closed = closed_with_1001(&mut clients);
+    assert!((3..=6).contains(&closed), "{closed}");
+    let (told, open): (Vec<Client>, Vec<Client>) =
+        clients.into_iter().partition(|client| client.received.close_code().is_some());
+    told.iter().for_each(|client| client.connection.shutdown());
+    let (publisher, mut members) = (&open[0], open[1..].iter());
+    publisher.send_frame(TEXT, b"is anybody there?");
+    world.settle();
+    assert!(
+        members.all(|member| member.connection.receive(usize::MAX).ends_with(b"is anybody there?"))
+    );
+    assert!(world.server.state(home).is_some(), "it is there as long as the others are");
+    open.iter().for_each(|client| client.connection.shutdown());
+    world.settle();
+    assert!(world.server.has_finished(), "at the last of them, and not at the end of the time");
+}
+
+#[test]
+fn drains_that_follow_each_other_finish_when_the_last_client_has_left() {
+    let mut world = World::new(&roomy(3));
+    let client = world.open(1, "/echo");
+    for _ in 0..2 {
+        world.drain(20_000, true);
+        world.pass(1_000);
+        assert!((0..3).all(|index| world.server.state(index).is_some()));
+    }
+    client.connection.shutdown();
+    world.server.step_loop(1).unwrap();
+    for _ in 0..5 {
+        world.server.step_loop(0).unwrap();
+    }
+    assert_eq!(world.server.state(0), None);
+    // One that a loop has no part in any more.
+    world.drain(20_000, true);
+    world.settle();
+    assert!(world.server.has_finished());
+}
+
+#[test]
+fn a_second_drain_that_is_cancelled_does_not_undo_the_first() {
+    let mut world = World::new(&roomy(2));
+    let client = world.open(0, "/echo");
+    world.drain(20_000, true);
+    world.pass(1_000);
+    let terms = DrainTerms { grace_ms: 1_000, ..DrainTerms::within_ms(20_000) };
+    assert!(world.drain_on(terms).cancel(), "before any loop has read of it");
+    world.settle();
+    assert!(!world.server.has_finished());
+    client.connection.shutdown();
     world.settle();
     assert!(world.server.has_finished());
 }

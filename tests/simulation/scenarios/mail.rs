@@ -15,7 +15,7 @@ use crate::wire::TEXT;
 use crate::world::{Setup, World, socket};
 
 /// The loop that all publications of `/broadcast` go through.
-fn home_of_broadcast(loops: usize) -> usize {
+pub(super) fn home_of_broadcast(loops: usize) -> usize {
     (0..loops)
         .find(|index| {
             let mut world = World::new(&server(|server| server.loops = loops));
