@@ -41,7 +41,9 @@ impl Api {
             body_bytes_max: options.body_bytes_max,
         };
         let counters = operated.control();
-        let listener = Arc::new(ApiListener::bind(settings, operated, publisher, inherited)?);
+        let bound =
+            ApiListener::bind(settings, operated, publisher, inherited, Arc::clone(&counters));
+        let listener = Arc::new(bound?);
         let thread = ControlThread::start(ControlRole::Api, &counters)?;
         thread.serve_api(&listener);
         log::info!("api at {}", listener.place());

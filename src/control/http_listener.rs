@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::tasks::Tasks;
+use super::write_deadline::WriteDeadline;
 
 /// Where a listener is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -271,8 +272,11 @@ async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    // One that is not read, or is kept open for nothing, gives its place back in the end.
+        .serve_connection(
+            TokioIo::new(WriteDeadline::new(stream, WRITE_STALL_MAX)),
+            TowerToHyperService::new(router),
+        );
+    // One that is read a byte at a time, or is kept open for nothing, gives its place back in the end.
     match tokio::time::timeout(CONNECTION_AGE_MAX, connection).await {
         Ok(Ok(())) | Err(_) => {}
         Ok(Err(error)) => log::debug!("a connection to the listener of [{name}] failed: {error}"),
@@ -281,6 +285,8 @@ async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 
 const HEADERS_MAX: usize = 64;
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+/// Who asks here reads the reply, or is gone.
+const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// A trace is resumed by its reader after that.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(15 * 60);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);

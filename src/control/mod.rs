@@ -66,6 +66,8 @@ mod trust;
 mod wall_now;
 #[cfg(feature = "http-backends")]
 pub mod webhooks;
+#[cfg(feature = "admin")]
+mod write_deadline;
 
 #[cfg(feature = "http-backends")]
 pub use callback::{CallbackIdentity, CallbackSettings};

@@ -511,6 +511,10 @@ counters! {
     proxy_cancelled,
     /// Times that a backend of such questions was left alone because it had failed again and again.
     proxy_stops,
+    /// Calls about channels that backends made, each of a batch.
+    api_calls,
+    /// Such calls refused with error 106 or 111, as they wanted too much or too many were before them.
+    api_refused,
     /// Whether the engine that several gateways share is reached, 1 or 0 (gauge).
     engine_up,
     /// Times that it was away.

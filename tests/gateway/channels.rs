@@ -242,6 +242,9 @@ fn the_reply_to_a_batch_is_bounded_and_what_changes_something_is_done_all_the_sa
     assert_eq!(serde_json::from_str::<serde_json::Value>(lines[19]).unwrap(), full);
     // The next request has a reply of its own.
     assert!(post("/api/history", &question).body.len() > 900_000);
+    let refused_lines = lines.iter().filter(|line| line.starts_with("{\"error\"")).count();
+    gateway.assert_counter("api_calls", 11 + 22 + 20 + 1);
+    gateway.assert_counter("api_refused", (20 - whole + 1 + refused_lines) as u64);
 }
 
 #[test]

@@ -170,6 +170,20 @@ async fn outcome_of(
     call: ApiCall,
     came: (&str, &[u8]),
 ) -> Result<String, CallError> {
+    reply.called();
+    let outcome = admitted(gateway, reply, call, came).await;
+    if let Err(CallError::Code(code)) = &outcome {
+        reply.failed(*code);
+    }
+    outcome
+}
+
+async fn admitted(
+    gateway: &dyn Gateway,
+    reply: &ReplyAccount,
+    call: ApiCall,
+    came: (&str, &[u8]),
+) -> Result<String, CallError> {
     let nodes = gateway.nodes().filter(|_| is_about_all(&call));
     let _permit = reply.admit(&call, nodes.is_some()).await?;
     let answer = match nodes {

@@ -4,12 +4,14 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use super::publisher::Publisher;
+use super::replies::Replies;
 use super::router::router;
 use super::settings::ApiSettings;
 use super::shared::Shared;
 use crate::control::admin::Gateway;
 use crate::control::http_listener::{BindError, HttpListener, InheritedSocket};
 use crate::control::tasks::{Job, Tasks};
+use crate::metrics::ControlCounters;
 
 /// The socket of the listener for backends.
 #[derive(Debug)]
@@ -28,10 +30,11 @@ impl ApiListener {
         gateway: Arc<dyn Gateway>,
         publisher: Arc<Publisher>,
         inherited: InheritedSocket,
+        counters: Arc<ControlCounters>,
     ) -> Result<Self, BindError> {
         let ApiSettings { place, connections_max, .. } = &settings;
         let http = HttpListener::bind("api", place, *connections_max, inherited)?;
-        let replies = Arc::default();
+        let replies = Arc::new(Replies::new(counters));
         Ok(Self { http, shared: Arc::new(Shared { gateway, publisher, replies, settings }) })
     }
 

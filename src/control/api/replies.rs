@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::centrifugo::{ApiCall, ErrorCode};
+use crate::metrics::ControlCounters;
 
 /// The replies to all requests.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(super) struct Replies {
     /// one may be slow.
     own_answers: Semaphore,
     answers_of_all: Semaphore,
+    counters: Arc<ControlCounters>,
 }
 
 /// The reply to one request, while it grows and until it is written.
@@ -39,14 +41,12 @@ enum Length {
     OfBackend,
 }
 
-impl Default for Replies {
-    fn default() -> Self {
-        let [own_answers, answers_of_all] = [(); 2].map(|()| Semaphore::new(ANSWERS_MAX));
-        Self { held: AtomicUsize::new(0), own_answers, answers_of_all }
-    }
-}
-
 impl Replies {
+    pub(super) fn new(counters: Arc<ControlCounters>) -> Self {
+        let [own_answers, answers_of_all] = [(); 2].map(|()| Semaphore::new(ANSWERS_MAX));
+        Self { held: AtomicUsize::new(0), own_answers, answers_of_all, counters }
+    }
+
     /// Begins a reply.
     pub(super) fn begin(self: &Arc<Self>) -> Arc<ReplyAccount> {
         Arc::new(ReplyAccount { all: Arc::clone(self), held: AtomicUsize::new(0) })
@@ -76,6 +76,18 @@ impl ReplyAccount {
         // Those before it may have filled it.
         self.check()?;
         Ok(Some(permit))
+    }
+
+    /// Counts a call that has come.
+    pub(super) fn called(&self) {
+        self.all.counters.api_calls.add(1);
+    }
+
+    /// Counts a call that has failed, if it was one too many.
+    pub(super) fn failed(&self, code: ErrorCode) {
+        if matches!(code, ErrorCode::LimitExceeded | ErrorCode::TooManyRequests) {
+            self.all.counters.api_refused.add(1);
+        }
     }
 
     /// Counts an answer that the reply holds.
@@ -144,7 +156,7 @@ fn length_of(call: &ApiCall) -> Length {
 /// What one reply may hold before further long answers to its calls are refused: a few of the longest, such as a
 /// history of 300 publications with 20 KB each, or 10,000 members with half a kilobyte each.
 const REPLY_BYTES_MAX: usize = 16 << 20;
-/// The same of all replies, which a backend that does not read its own may hold for as long as its connections last.
+/// The same of all replies, which a backend that reads its own slowly may hold for as long as its connections last.
 const REPLIES_BYTES_MAX: usize = 4 * REPLY_BYTES_MAX;
 /// Long answers that are made at once; by as many the bounds may be exceeded. A loop gives 2 ms of a turn to all of
 /// them, so more would not be answered sooner.
@@ -164,6 +176,10 @@ mod tests {
         Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
     }
 
+    fn replies() -> Arc<Replies> {
+        Arc::new(Replies::new(Arc::default()))
+    }
+
     fn call(method: &str) -> ApiCall {
         let body = br#"{"channel":"a","user":"u","method":"m","data":1}"#;
         parse_call(method, body).unwrap()
@@ -181,7 +197,7 @@ mod tests {
     #[test]
     fn a_full_reply_has_no_further_long_answer_and_is_not_in_the_way_of_others() {
         block_on(async {
-            let all = Arc::<Replies>::default();
+            let all = replies();
             let (reply, other) = (all.begin(), all.begin());
             assert_eq!(ask(&reply, "history", 15).await, Ok(()));
             assert_eq!(ask(&reply, "presence", 15).await, Ok(()));
@@ -199,7 +215,7 @@ mod tests {
     #[test]
     fn all_replies_are_bounded_until_they_are_written() {
         block_on(async {
-            let all = Arc::<Replies>::default();
+            let all = replies();
             let mut bodies = Vec::new();
             for _ in 0..4 {
                 let reply = all.begin();
@@ -227,7 +243,7 @@ mod tests {
     #[test]
     fn long_answers_are_made_a_few_at_once() {
         block_on(async {
-            let all = Arc::<Replies>::default();
+            let all = replies();
             let replies = [(); ANSWERS_MAX].map(|()| all.begin());
             let mut permits = Vec::new();
             for reply in &replies {
