@@ -15,7 +15,7 @@ use crate::metrics::Counters;
 
 /// What is said about counters that have grown. A limit that was reached is a warning: raising it
 /// helps. What peers do wrong, as scanners do all day, is not.
-const INCIDENTS: [(&str, Level, &str); 46] = [
+const INCIDENTS: [(&str, Level, &str); 64] = [
     ("refused_at_limit", Level::Warn, "refused with 503: limits.connections_max is reached"),
     ("refused_without_memory", Level::Warn, "refused with 503: limits.pool_bytes_max is reached"),
     ("shed_lag", Level::Warn, "refused with 503: a loop was behind by overload.lag_ms"),
@@ -26,6 +26,11 @@ const INCIDENTS: [(&str, Level, &str); 46] = [
     ("closed_overload", Level::Warn, "closed with 1013: limits.pool_bytes_max is reached"),
     ("closed_evicted", Level::Warn, "closed with 1013: they held most, and memory was short"),
     ("addresses_untracked", Level::Warn, "let in uncounted: addresses.entries_max is reached"),
+    ("relay_exhausted", Level::Warn, "refused with 503: nothing was left to reach a backend with"),
+    ("relay_source_ports", Level::Warn, "refused with 503: no source port was left for a server"),
+    ("tls_failed_memory", Level::Warn, "no TLS: limits.pool_bytes_max is reached"),
+    ("tls_failed_internal", Level::Warn, "no TLS: a fault of the gateway"),
+    ("refused_identity_unchecked", Level::Warn, "refused: credentials that could not be checked"),
     ("refused_address_rate", Level::Info, "refused: clients over addresses.connections_per_s"),
     ("refused_address_open", Level::Info, "refused: clients over addresses.connections_max"),
     (
@@ -84,6 +89,23 @@ const INCIDENTS: [(&str, Level, &str); 46] = [
     ("refused_smtp", Level::Info, "refused: they speak SMTP"),
     ("refused_ssh", Level::Info, "refused: they speak SSH"),
     ("refused_tls", Level::Info, "refused: TLS on a listener without tls = true"),
+    (
+        "refused_without_identity",
+        Level::Info,
+        "refused with 401: no credential that the route takes",
+    ),
+    ("refused_identity", Level::Info, "refused: credentials that do not hold"),
+    ("refused_user_rate", Level::Info, "refused with 429: users that connect too often"),
+    ("tls_failed_incompatible", Level::Info, "no TLS: no version, suite or group in common"),
+    ("tls_failed_certificate", Level::Info, "no TLS: the certificate of the client, or none of it"),
+    ("tls_failed_name", Level::Info, "no TLS: no certificate for the name that was asked for"),
+    ("tls_failed_by_peer", Level::Info, "no TLS: clients that did not take what they were shown"),
+    ("tls_failed_malformed", Level::Info, "no TLS: what came breaks its rules"),
+    ("tls_failed_plain_http", Level::Info, "refused: plain HTTP on a listener with tls = true"),
+    ("tls_faults", Level::Info, "ended: TLS records that are damaged or out of place"),
+    ("http_refused", Level::Info, "not passed on: requests, for their framing, method or length"),
+    ("http_unfinished", Level::Info, "dropped: no complete body of a request in time"),
+    ("channel_refusals", Level::Info, "refused: subscriptions over a limit of [channels]"),
     ("handshakes_timed_out", Level::Info, "dropped: no complete request within handshake_ms"),
     ("closed_protocol", Level::Info, "closed with 1002: violations of the protocol"),
     ("closed_not_utf8", Level::Info, "closed with 1007: text that is not UTF-8"),
@@ -181,6 +203,37 @@ mod tests {
     fn every_incident_is_a_counter() {
         for (name, ..) in INCIDENTS {
             assert!(Counters::NAMES.iter().any(|(own, _)| *own == name), "{name}");
+        }
+    }
+
+    /// Said elsewhere, or no incident.
+    const OTHERS: [&str; 16] = [
+        "closed_aged",
+        "closed_backend",
+        "closed_by_operator",
+        "closed_by_peer",
+        "closed_by_service",
+        "closed_drained",
+        "closed_expired",
+        "closed_gone",
+        "closed_reset",
+        "closed_tls",
+        "refused_by_service",
+        "refused_draining",
+        "refused_overloaded",
+        "shed_descriptors",
+        "shed_memory",
+        "shed_pool",
+    ];
+
+    #[test]
+    fn each_kind_of_refusal_and_close_is_an_incident_or_named_here() {
+        for (name, _) in Counters::NAMES {
+            let is_said = INCIDENTS.iter().any(|(own, ..)| own == name);
+            let kinds = ["refused_", "shed_", "closed_", "tls_failed_"];
+            if kinds.iter().any(|kind| name.starts_with(kind)) {
+                assert!(is_said != OTHERS.contains(name), "{name}");
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::Signal;
 use signal_hook::consts::{
     SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXFSZ,
 };
@@ -164,5 +165,11 @@ fn request(signal: i32) -> Request {
 }
 
 /// Signals without a meaning here whose default action would end the process.
-const IGNORED: [(i32, &str); 4] =
-    [(SIGALRM, "SIGALRM"), (SIGVTALRM, "SIGVTALRM"), (SIGPROF, "SIGPROF"), (SIGIO, "SIGIO")];
+const IGNORED: [(i32, &str); 6] = [
+    (SIGALRM, "SIGALRM"),
+    (SIGVTALRM, "SIGVTALRM"),
+    (SIGPROF, "SIGPROF"),
+    (SIGIO, "SIGIO"),
+    (Signal::POWER.as_raw(), "SIGPWR"),
+    (Signal::STKFLT.as_raw(), "SIGSTKFLT"),
+];

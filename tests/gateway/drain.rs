@@ -162,6 +162,8 @@ fn signals_without_a_meaning_are_logged_and_end_nothing() {
         (Signal::VTALARM, "SIGVTALRM"),
         (Signal::PROF, "SIGPROF"),
         (Signal::IO, "SIGIO"),
+        (Signal::POWER, "SIGPWR"),
+        (Signal::STKFLT, "SIGSTKFLT"),
     ] {
         gateway.signal(signal);
         gateway.logged(&format!("{name} is ignored"));
