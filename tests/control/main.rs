@@ -10,6 +10,7 @@
 //! | `restarts` | a control thread that fails and is started again |
 //! | `progress` | a Redis that is slow, and look-ups that wait for the connection |
 //! | `survey` | the thread of an engine that fails while all gateways are asked |
+//! | `events` | the thread that fails while backends are told of connections |
 //! | `limits` | the limit on look-ups, cancelled look-ups, the end of the thread |
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
@@ -29,6 +30,7 @@ mod skip;
 #[allow(dead_code, reason = "shared with others")]
 mod wait;
 
+mod events;
 mod limits;
 mod outages;
 mod progress;

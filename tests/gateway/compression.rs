@@ -277,6 +277,34 @@ fn a_publication_is_compressed_once_for_each_window() {
 }
 
 #[test]
+fn members_with_all_windows_share_two_encodings() {
+    let gateway = Gateway::with_config("loops = 1");
+    let mut members: Vec<(Socket, u8)> = [12, 9, 15, 10, 13, 11, 14]
+        .map(|bits| {
+            let (offer, agreed) = match bits {
+                15 => (OFFER.to_owned(), AGREED.to_owned()),
+                _ => {
+                    let window = format!("; server_max_window_bits={bits}");
+                    (format!("permessage-deflate{window}"), format!("{AGREED}{window}"))
+                }
+            };
+            (open(&gateway, "/broadcast", &offer, Some(&agreed)), bits)
+        })
+        .into();
+    let message = json(1024);
+    members[0].0.send(&client_frame(TEXT, &message));
+    let mut compressed = 0;
+    for (member, bits) in &mut members {
+        let frame = member.receive_frame();
+        assert_eq!(inflated(&frame, *bits), message, "{bits}");
+        compressed += usize::from(frame.first & RSV1 != 0);
+    }
+    assert!(compressed >= 2, "{compressed}");
+    gateway.assert_counter("deflated_messages", 2);
+    gateway.assert_counter("deflated_shared", compressed as u64 - 2);
+}
+
+#[test]
 fn compressors_are_freed_after_pool_idle_ms() {
     let gateway = Gateway::with_config("loops = 1\n[timeouts]\npool_idle_ms = 500");
     let mut socket = open_echo(&gateway);

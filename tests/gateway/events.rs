@@ -13,15 +13,22 @@ use crate::frames::{BINARY, CLOSE, PING, TEXT, client_frame, close_payload};
 use crate::gateway::Gateway;
 use crate::messages::{Reply, Request};
 use crate::port::reserved_address;
+use crate::reload::Reloaded;
 use crate::skip::skip_without;
 use crate::socket::Socket;
 use crate::wait::until;
 
 /// A gateway whose route `/app/*` tells this backend.
 fn in_front_of(backend: SocketAddr, more: &str) -> Gateway {
-    Gateway::with_config(&format!(
-        "loops = 2\n[[upstream]]\nname = \"app\"\nservers = [\"{backend}\"]\n[[route]]\npath = \"/app/*\"\nservice = \"events\"\nupstream = \"app\"\n{more}"
-    ))
+    Gateway::with_config(&(upstream(backend) + &route(more)))
+}
+
+fn upstream(backend: SocketAddr) -> String {
+    format!("loops = 2\n[[upstream]]\nname = \"app\"\nservers = [\"{backend}\"]\n")
+}
+
+fn route(more: &str) -> String {
+    format!("[[route]]\npath = \"/app/*\"\nservice = \"events\"\nupstream = \"app\"\n{more}")
 }
 
 /// Asks for the path, and gives what comes of it.
@@ -163,6 +170,25 @@ fn a_client_that_leaves_in_the_middle_of_a_long_reply_leaves_nothing_behind() {
     until("all memory is given back", || {
         (gateway.counter("pool_bytes_now") == before).then_some(())
     });
+}
+
+#[test]
+fn a_route_that_comes_back_knows_whom_it_has_let_in() {
+    let backend = EventsBackend::start(echo);
+    let with = upstream(backend.address) + &route("");
+    let without = "loops = 2\n[[route]]\npath = \"/echo\"\nservice = \"echo\"\n".to_owned();
+    let mut own = Reloaded::start(&with);
+    let mut socket = open(&own.gateway);
+    let id = backend.told().header("Connection-Id").map(str::to_owned);
+    for toml in [&without, &with] {
+        own.reload(toml);
+        socket.send(&client_frame(TEXT, b"hello"));
+        assert_eq!(socket.receive_frame().payload, b"hello");
+        assert_eq!(backend.told().header("Connection-Id").map(str::to_owned), id);
+    }
+    drop(socket);
+    assert_eq!(backend.told().text(), "DISCONNECT\r\n");
+    assert_eq!(own.gateway.counter("event_drops"), 0);
 }
 
 #[test]
