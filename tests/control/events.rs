@@ -16,7 +16,7 @@ use tidegate::timer::Millis;
 use tidegate::transport::ServerAddress;
 use tidegate::upstream::{ServerSet, Upstream, UpstreamSettings};
 
-use crate::lookup_client::peer;
+use crate::lookup_client::{peer, service_sender};
 use crate::wait::{NEVER_MS, TIMEOUT, until};
 
 const PEER: u32 = 3;
@@ -53,11 +53,7 @@ impl Told {
             },
         });
         let (sender, answers) = mpsc::channel();
-        let answer_to = ServiceSender::new(Arc::new(move |message| {
-            let answer = message.downcast().expect("a message is an answer");
-            let _ = sender.send(*answer);
-        }));
-        Self { backend, events, answers, answer_to, control }
+        Self { backend, events, answers, answer_to: service_sender(sender), control }
     }
 
     /// A client that waits for its admission.

@@ -107,7 +107,8 @@ pub(crate) fn peer(index: u32) -> Peer {
     Peer { loop_index: 1, key: ConnKey { index, generation: 7 } }
 }
 
-fn service_sender(answers: Sender<TokenAnswer>) -> ServiceSender {
+/// Sends the answers that a service is told to a channel.
+pub(crate) fn service_sender<T: Send + 'static>(answers: Sender<T>) -> ServiceSender {
     ServiceSender::new(Arc::new(move |message| {
         let answer = message.downcast().expect("a message is an answer");
         let _ = answers.send(*answer);
